@@ -1,0 +1,49 @@
+/** The closed list of reasons for which a job or task fails. */
+export const ERROR_CODES = [
+  'handler_error',
+  'timeout',
+  'interrupted',
+  'crashed',
+  'crash_loop',
+  'catalog_rejected',
+  'invalid_payload',
+  'missed_deadline',
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** Why a job or task failed, as clients see it. */
+export interface JobFailure {
+  code: ErrorCode;
+  /** Readable text of at most MAX_ERROR_MESSAGE characters, without stack. */
+  message: string;
+  taskId?: string;
+  attempt?: number;
+}
+
+/** Characters of an error message that are kept. */
+export const MAX_ERROR_MESSAGE = 2000;
+
+/** Thrown by a handler whose failure no further attempt can mend: the task fails at once. */
+export class PermanentError extends Error {
+  override readonly name = 'PermanentError';
+}
+
+/** A submitted job that cannot be accepted. Nothing was written. */
+export class InvalidJobError extends Error {
+  override readonly name = 'InvalidJobError';
+  /** `pointer` is a JSON pointer into the submitted body. */
+  constructor(
+    readonly issues: { pointer: string; message: string }[],
+    readonly code: 'validation-error' | 'unknown-job-type' | 'too-many-tasks' = 'validation-error',
+  ) {
+    super(issues.map((issue) => `${issue.pointer || '(body)'}: ${issue.message}`).join('; '));
+  }
+}
+
+/** The same Idempotency-Key came with another body. */
+export class IdempotencyMismatchError extends Error {
+  override readonly name = 'IdempotencyMismatchError';
+  constructor() {
+    super('This Idempotency-Key was used before with another body.');
+  }
+}

@@ -1,0 +1,82 @@
+import type { Json } from '../task/clean-json.js';
+import type { JobFailure } from './job-errors.js';
+import type { JobStatus } from './job-state.js';
+import type { TaskStatus } from '../task/task-state.js';
+
+export const FAILURE_POLICIES = ['fail-fast', 'continue'] as const;
+/** `fail-fast`: the first task failed for good fails the job. `continue`: all tasks end first. */
+export type FailurePolicy = (typeof FAILURE_POLICIES)[number];
+
+/** What a user submits. */
+export interface JobInput {
+  type: string;
+  payload?: Json;
+  /** The payloads of the tasks; a type with a plan refuses them. */
+  tasks?: { key?: string; payload?: Json }[];
+  /** That many tasks, each with the job's payload. */
+  numTask?: number;
+  failurePolicy?: FailurePolicy;
+  /** Overrides the type's number of executions of a task. */
+  attempts?: number;
+  /** Overrides the metadata that the type gives to the Catalog. */
+  catalog?: { [key: string]: Json };
+}
+
+/** Who submits: the owner whose job it is, and the credential that was used. */
+export interface Submitter {
+  ownerId: string;
+  actor: string;
+}
+
+/** A job as its owner sees it. */
+export interface Job {
+  jobId: string;
+  type: string;
+  status: JobStatus;
+  progress: number;
+  detail: Json | null;
+  version: number;
+  generation: number;
+  failurePolicy: FailurePolicy;
+  attempts: number;
+  payload: Json;
+  /** Absent while the plan still adds tasks. */
+  tasks: { total?: number; completed: number; failed: number; canceled: number };
+  result: Json | null;
+  error: JobFailure | null;
+  cancelReceipt: CancelReceipt | null;
+  createdAt: Date;
+  startedAt: Date | null;
+  finishedAt: Date | null;
+}
+
+/** How a cancel went: `requested`, then `delivered` to every running attempt, then all `stopped`, or some `fenced`. */
+export interface CancelReceipt {
+  state: 'requested' | 'delivered' | 'stopped' | 'fenced';
+  requestedAt: Date;
+  actor: string;
+  reason: string | null;
+  /** One entry for each attempt that was running when the cancel was committed. */
+  stops: {
+    taskId: string;
+    worker: string | null;
+    deliveredAt: Date | null;
+    stoppedAt: Date | null;
+    fencedAt: Date | null;
+  }[];
+}
+
+/** A task as the job's owner sees it. */
+export interface TaskSummary {
+  taskId: string;
+  position: number;
+  key: string | null;
+  status: TaskStatus;
+  progress: number;
+  attempt: number;
+  worker: string | null;
+  result: Json | null;
+  error: JobFailure | null;
+  startedAt: Date | null;
+  finishedAt: Date | null;
+}

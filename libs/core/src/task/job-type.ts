@@ -1,0 +1,156 @@
+import type { z } from 'zod';
+import { type Backoff, DEFAULT_BACKOFF } from './backoff.js';
+import type { Json } from './clean-json.js';
+import { type Duration, durationMs } from './duration.js';
+
+/** The job as its handlers see it. */
+export interface JobView<P = unknown> {
+  readonly jobId: string;
+  readonly type: string;
+  readonly ownerId: string;
+  readonly generation: number;
+  readonly payload: P;
+  readonly createdAt: Date;
+}
+
+/** The task of one attempt. */
+export interface TaskView<T = unknown> {
+  readonly taskId: string;
+  /** Names the task within its job where the plan gave it a name. */
+  readonly key: string | null;
+  /** Counted from 0. */
+  readonly position: number;
+  /** 1 for the first execution. */
+  readonly attempt: number;
+  readonly payload: T;
+  /** What an earlier attempt saved with `ctx.checkpoint`; undefined on a fresh start. */
+  readonly checkpoint: Json | undefined;
+}
+
+/** A task that a plan yields. `key` is unique within the job, so that a plan run again adds nothing twice. */
+export interface PlannedTask<T = unknown> {
+  key: string;
+  payload: T;
+}
+
+/** What an attempt may do besides its work. */
+export interface TaskContext<P = unknown> {
+  /** Raised on cancel, timeout, a lost lease or the stop of the worker. */
+  readonly signal: AbortSignal;
+  readonly job: JobView<P>;
+  readonly log: {
+    info(message: string, fields?: object): void;
+    warn(message: string, fields?: object): void;
+  };
+  /** Tells how far the task is, 0-100, with an optional small detail. Cheap: it is written a few times a second. */
+  progress(percent: number, detail?: Json): void;
+  /**
+   * Saves where the task is; the next attempt finds it as `task.checkpoint`. Settled when committed.
+   * In a plan, the tasks yielded so far are committed with it.
+   */
+  checkpoint(data: Json): Promise<void>;
+}
+
+/** The results of a job's completed tasks, in order of position. */
+export type TaskResults = AsyncIterable<{ taskId: string; key: string | null; result: Json | undefined }>;
+
+/** What the Catalog learns of a job: the metadata, the record's id and the links. */
+export interface CatalogEntry {
+  id: string;
+  metadata: { [key: string]: Json };
+  /** Paths below the configured link base, one link each. */
+  links: { name?: string; description?: string; path: string }[];
+}
+
+/** The code of a job type: one class in one file. */
+export interface JobHandler<P = unknown, T = P> {
+  /** Yields the job's tasks. Without it a job is one task with the job's payload. */
+  plan?(
+    job: JobView<P>,
+    ctx: TaskContext<P> & { resumeFrom: Json | undefined },
+  ): AsyncIterable<PlannedTask<T>>;
+  /** Does the work of one task and returns its result. */
+  run(task: TaskView<T>, ctx: TaskContext<P>): Promise<unknown>;
+  /** The job's result, made once after the last task and before the Catalog is called. */
+  summarize?(job: JobView<P>, results: TaskResults): Promise<Json>;
+  /** The job's catalog entry, or undefined when the Catalog need not know. */
+  catalog?(job: JobView<P>, result: Json | undefined): CatalogEntry | undefined;
+}
+
+/** The policies of a job type. */
+export interface JobTypeOptions {
+  /** Dotted lower-case words, such as `files.ingest`. */
+  name: string;
+  /** Schema of a job's payload; the API validates with it. */
+  payload: z.ZodType;
+  /** Executions of a task in all; default 3. */
+  attempts?: number;
+  backoff?: { kind: Backoff['kind']; base: Duration; cap: Duration };
+  /** Limit of one attempt. */
+  timeout?: Duration;
+  /** Whether a task that was cut off can go on from its checkpoint; such a stop costs no attempt. Default false. */
+  resumable?: boolean;
+  /** The capability that a worker must have. */
+  tag?: string;
+}
+
+/** The policies with their defaults and durations in milliseconds. */
+export interface JobTypePolicy {
+  name: string;
+  payload: z.ZodType;
+  attempts: number;
+  backoff: Backoff;
+  timeoutMs: number | undefined;
+  resumable: boolean;
+  tag: string | undefined;
+}
+
+/** A class that carries `@JobType`. Its constructor's parameters are whatever the application injects. */
+// oxlint-disable-next-line typescript/no-explicit-any -- a constructor of any parameters cannot be said otherwise
+export type JobTypeClass = new (...args: any[]) => JobHandler<never, never>;
+
+const NAME = /^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)*$/;
+const TAG = /^[a-z][a-z0-9-]{0,39}$/;
+const policies = new WeakMap<object, JobTypePolicy>();
+
+/**
+ * Makes a class a job type.
+ * @throws {TypeError} at load, when a name, a tag or a number is out of range.
+ */
+export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void {
+  const attempts = options.attempts ?? 3;
+  if (!NAME.test(options.name) || options.name.length > 100) {
+    throw new TypeError(
+      `Job type "${options.name}": a name is lower-case words with dots, at most 100 characters.`,
+    );
+  }
+  if (!Number.isInteger(attempts) || attempts < 1 || attempts > 100) {
+    throw new TypeError(`Job type "${options.name}": attempts is a whole number from 1 to 100.`);
+  }
+  if (options.tag !== undefined && (!TAG.test(options.tag) || options.tag === 'default')) {
+    throw new TypeError(`Job type "${options.name}": a tag is a lower-case word, and not "default".`);
+  }
+  const policy: JobTypePolicy = {
+    name: options.name,
+    payload: options.payload,
+    attempts,
+    backoff: options.backoff
+      ? {
+          kind: options.backoff.kind,
+          baseMs: durationMs(options.backoff.base),
+          capMs: durationMs(options.backoff.cap),
+        }
+      : DEFAULT_BACKOFF,
+    timeoutMs: options.timeout === undefined ? undefined : durationMs(options.timeout),
+    resumable: options.resumable ?? false,
+    tag: options.tag,
+  };
+  return (target) => {
+    policies.set(target, policy);
+  };
+}
+
+/** The policies of a class, or undefined when it carries no `@JobType`. */
+export function jobTypePolicy(target: object): JobTypePolicy | undefined {
+  return policies.get(target);
+}

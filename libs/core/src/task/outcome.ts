@@ -1,0 +1,110 @@
+import { type ErrorCode, type JobFailure, MAX_ERROR_MESSAGE, PermanentError } from '../job/job-errors.js';
+import { type Backoff, backoffMs } from './backoff.js';
+import { cleanResult, cleanText, type Json } from './clean-json.js';
+
+/** Why an attempt's signal was raised. `lease-lost`: another claim may run, or the database is out of reach. */
+export type AbortReason = 'canceled' | 'timeout' | 'lease-lost' | 'shutdown';
+
+/** What an attempt became. `charged` tells whether it counts against the task's attempts. */
+export type Outcome =
+  | { status: 'completed'; result?: Json }
+  | { status: 'failed'; error: JobFailure }
+  | { status: 'retrying'; error: JobFailure; delayMs: number }
+  | { status: 'paused' }
+  /** A cancel or a newer claim owns the task: there is nothing to write. */
+  | { status: 'dropped' };
+
+/** What the policies of the job type say about an attempt. */
+export interface AttemptPolicy {
+  taskId: string;
+  /** The number of this attempt, 1 for the first. */
+  attempt: number;
+  maxAttempts: number;
+  backoff: Backoff;
+  resumable: boolean;
+}
+
+/** The readable text of anything that can be thrown: no stack, bounded, storable. */
+export function errorMessage(thrown: unknown): string {
+  return cleanText(rawMessage(thrown)).slice(0, MAX_ERROR_MESSAGE);
+}
+
+function rawMessage(thrown: unknown): string {
+  if (thrown instanceof Error) return thrown.message || thrown.name;
+  if (typeof thrown === 'string' && thrown !== '') return thrown;
+  if (thrown === undefined || thrown === null || thrown === '') return 'The handler failed without a reason.';
+  try {
+    return JSON.stringify(thrown) ?? String(thrown);
+  } catch {
+    return 'The handler failed with a value that cannot be shown.';
+  }
+}
+
+/** Judges an attempt that returned. A cancel beats the return value; so does a lost lease. */
+export function outcomeOfReturn(
+  value: unknown,
+  aborted: AbortReason | undefined,
+  policy: AttemptPolicy,
+): Outcome {
+  if (aborted === 'canceled' || aborted === 'lease-lost') return { status: 'dropped' };
+  if (aborted === 'timeout') return failedAttempt('timeout', 'The attempt ran into its timeout.', policy);
+  try {
+    // A handler that finished although asked to stop has done its work: nothing is gained by repeating it.
+    const result = cleanResult(value);
+    return result === undefined ? { status: 'completed' } : { status: 'completed', result };
+  } catch (error) {
+    return { status: 'failed', error: failure('handler_error', errorMessage(error), policy) };
+  }
+}
+
+/** Judges an attempt that threw. */
+export function outcomeOfThrow(
+  thrown: unknown,
+  aborted: AbortReason | undefined,
+  policy: AttemptPolicy,
+): Outcome {
+  switch (aborted) {
+    case 'canceled':
+    case 'lease-lost':
+      return { status: 'dropped' };
+    case 'shutdown':
+      if (policy.resumable) return { status: 'paused' };
+      return failedAttempt('interrupted', 'The worker stopped before the attempt ended.', policy);
+    case 'timeout':
+      return failedAttempt('timeout', 'The attempt ran into its timeout.', policy);
+    case undefined:
+      if (thrown instanceof PermanentError) {
+        return { status: 'failed', error: failure('handler_error', errorMessage(thrown), policy) };
+      }
+      return failedAttempt('handler_error', errorMessage(thrown), policy);
+  }
+}
+
+/** Leases of a task that may end under it before it is taken for the killer of its workers. */
+export const CRASH_BUDGET = 3;
+
+/** Judges a task whose lease ended without a word from its worker. `crashes` counts earlier ones. */
+export function outcomeOfLostLease(
+  policy: AttemptPolicy & { crashes: number },
+): { status: 'queued' } | Extract<Outcome, { status: 'failed' | 'retrying' }> {
+  if (policy.crashes + 1 >= CRASH_BUDGET) {
+    const message = `The worker died ${CRASH_BUDGET} times while it ran this task.`;
+    return { status: 'failed', error: failure('crash_loop', message, policy) };
+  }
+  if (policy.resumable) return { status: 'queued' };
+  return failedAttempt('crashed', 'The worker died, or was cut off, before the attempt ended.', policy);
+}
+
+function failedAttempt(
+  code: ErrorCode,
+  message: string,
+  policy: AttemptPolicy,
+): Extract<Outcome, { status: 'failed' | 'retrying' }> {
+  const error = failure(code, message, policy);
+  if (policy.attempt >= policy.maxAttempts) return { status: 'failed', error };
+  return { status: 'retrying', error, delayMs: backoffMs(policy.backoff, policy.attempt) };
+}
+
+function failure(code: ErrorCode, message: string, policy: AttemptPolicy): JobFailure {
+  return { code, message, taskId: policy.taskId, attempt: policy.attempt };
+}

@@ -1,0 +1,76 @@
+import { timingSafeEqual } from 'node:crypto';
+import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { type ApiKeyRecord, ApiKeyStore } from '../prisma/api-key-store.js';
+import { hashSecret, parseApiKey } from './api-key.js';
+import { AmbiguousCredentialsError, InsufficientScopeError, UnauthenticatedError } from './auth-errors.js';
+import { IS_PUBLIC, type Principal, REQUIRED_SCOPE, setPrincipal } from './principal.js';
+
+/** How long a found key is believed without asking again: a revocation is seen everywhere by then. */
+const CACHE_MS = 3000;
+const CACHE_KEYS = 10_000;
+
+interface Request {
+  headers: Record<string, string | string[] | undefined>;
+}
+
+/**
+ * Lets through who has the scope that the route names, and nobody else. A guard and not a middleware:
+ * middleware on Fastify has been passed by with other spellings of a path.
+ */
+@Injectable()
+export class AuthGuard implements CanActivate {
+  private readonly cache = new Map<string, { record: ApiKeyRecord; until: number }>();
+
+  constructor(
+    private readonly reflector: Reflector,
+    private readonly keys: ApiKeyStore,
+  ) {}
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    const places = [context.getHandler(), context.getClass()];
+    if (this.reflector.getAllAndOverride<boolean>(IS_PUBLIC, places)) return true;
+    const request = context.switchToHttp().getRequest<Request>();
+    const principal = await this.authenticate(credentialOf(request));
+    const scope = this.reflector.getAllAndOverride<string>(REQUIRED_SCOPE, places);
+    if (scope === undefined || !(principal.scopes.includes(scope) || principal.scopes.includes('admin'))) {
+      throw new InsufficientScopeError(scope ?? '(none is enough)');
+    }
+    setPrincipal(request, principal);
+    return true;
+  }
+
+  private async authenticate(credential: string): Promise<Principal> {
+    const parts = parseApiKey(credential);
+    if (!parts) throw new UnauthenticatedError();
+    const record = await this.find(parts.id);
+    // Hashed and compared for an unknown id too, so that the time of the answer does not tell which ids exist.
+    const expected = Buffer.from(record?.secretHash ?? hashSecret(''), 'hex');
+    const right = timingSafeEqual(Buffer.from(hashSecret(parts.secret), 'hex'), expected);
+    const now = Date.now();
+    if (!record || !right || record.revokedAt || (record.expiresAt && record.expiresAt.getTime() <= now)) {
+      throw new UnauthenticatedError();
+    }
+    return { ownerId: record.ownerId, actor: `key:${record.id}`, scopes: record.scopes };
+  }
+
+  private async find(id: string): Promise<ApiKeyRecord | null> {
+    const cached = this.cache.get(id);
+    if (cached && cached.until > Date.now()) return cached.record;
+    const record = await this.keys.find(id);
+    if (this.cache.size >= CACHE_KEYS) this.cache.clear();
+    if (record) this.cache.set(id, { record, until: Date.now() + CACHE_MS });
+    else this.cache.delete(id);
+    return record;
+  }
+}
+
+function credentialOf({ headers }: Request): string {
+  const bearer = headers['authorization'];
+  const key = headers['x-api-key'];
+  if (bearer !== undefined && key !== undefined) throw new AmbiguousCredentialsError();
+  if (typeof key === 'string') return key;
+  const [, token] = /^Bearer (\S+)$/i.exec(typeof bearer === 'string' ? bearer : '') ?? [];
+  if (token === undefined) throw new UnauthenticatedError();
+  return token;
+}

@@ -1,0 +1,12 @@
+import { Module } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
+import { ApiKeyStore } from '../prisma/api-key-store.js';
+import { DatabaseModule } from '../prisma/database.module.js';
+import { AuthGuard } from './auth.guard.js';
+
+/** Puts one guard before every route of the application. */
+@Module({
+  imports: [DatabaseModule],
+  providers: [ApiKeyStore, { provide: APP_GUARD, useClass: AuthGuard }],
+})
+export class AuthModule {}

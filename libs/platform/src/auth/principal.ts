@@ -1,0 +1,38 @@
+import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import type { Scope } from './api-key.js';
+
+/** Who makes a request. `actor` names the credential in the ledger. */
+export interface Principal {
+  ownerId: string;
+  actor: string;
+  scopes: readonly string[];
+}
+
+const PRINCIPAL = Symbol('principal');
+
+interface RequestWithPrincipal {
+  [PRINCIPAL]?: Principal;
+}
+
+/** Remembers who makes the request, for `@CurrentPrincipal()`. */
+export function setPrincipal(request: object, principal: Principal): void {
+  (request as RequestWithPrincipal)[PRINCIPAL] = principal;
+}
+
+/** The parameter that holds who makes the request. */
+export const CurrentPrincipal = createParamDecorator(
+  (_data: unknown, context: ExecutionContext): Principal => {
+    const principal = context.switchToHttp().getRequest<RequestWithPrincipal>()[PRINCIPAL];
+    if (!principal) throw new Error('The route is public: it has no principal.');
+    return principal;
+  },
+);
+
+export const IS_PUBLIC = 'longhaul:public';
+export const REQUIRED_SCOPE = 'longhaul:scope';
+
+/** Lets anybody use a route. */
+export const Public = () => SetMetadata(IS_PUBLIC, true);
+
+/** Names the scope that a route needs. A route with neither this nor `@Public()` answers nobody. */
+export const RequiresScope = (scope: Scope) => SetMetadata(REQUIRED_SCOPE, scope);

@@ -1,0 +1,144 @@
+import { availableParallelism } from 'node:os';
+import { delimiter, isAbsolute } from 'node:path';
+import { z } from 'zod';
+
+export const SERVICE_TYPES = ['api', 'task-worker', 'all'] as const;
+export type ServiceType = (typeof SERVICE_TYPES)[number];
+
+/** A boot that cannot go on. The message names each bad variable and what it takes, never what it held. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+const duration = (fallback: string, least: string, most: string) =>
+  z
+    .string()
+    .regex(/^\d{1,9}(ms|s|m|h|d)$/)
+    .default(fallback)
+    .transform(toMs)
+    .refine((ms) => ms >= toMs(least) && ms <= toMs(most))
+    .meta({ takes: `a duration from ${least} to ${most}, such as ${fallback}` });
+
+function toMs(text: string): number {
+  const [, count, unit] = /^(\d+)([a-z]+)$/.exec(text) ?? [];
+  return Number(count) * (UNITS[unit ?? ''] ?? Number.NaN);
+}
+
+const whole = (fallback: number, least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/)
+    .default(String(fallback))
+    .transform(Number)
+    .refine((count) => count >= least && count <= most)
+    .meta({ takes: `a whole number from ${least} to ${most}` });
+
+const url = (...protocols: string[]) =>
+  z
+    .string()
+    .refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol.slice(0, -1)))
+    .meta({ takes: `a URL that begins with ${protocols.map((name) => `${name}://`).join(' or ')}` });
+
+const tags = z
+  .string()
+  .transform((text) => text.split(',').map((tag) => tag.trim()))
+  .refine((list) => list.every((tag) => /^[a-z][a-z0-9-]{0,39}$/.test(tag)))
+  .meta({ takes: 'a list of tags separated by commas (leave it out to hold every tag)' });
+
+const roots = z
+  .string()
+  .default('')
+  .transform((text) => text.split(delimiter).filter((root) => root !== ''))
+  .refine((list) => list.every(isAbsolute))
+  .meta({ takes: `absolute folders separated by "${delimiter}"` });
+
+/** Every variable that the service reads. */
+export const ENVIRONMENT = z.object({
+  SERVICE_TYPE: z.enum(SERVICE_TYPES).meta({ takes: `one of ${SERVICE_TYPES.join(', ')}` }),
+  HOST: z.string().min(1).default('0.0.0.0').meta({ takes: 'an address to listen on' }),
+  PORT: whole(3000, 0, 65_535),
+  DATABASE_URL: url('postgres', 'postgresql'),
+  DATABASE_POOL: whole(10, 2, 200),
+  REDIS_URL: url('redis', 'rediss'),
+  REDIS_PREFIX: z
+    .string()
+    .regex(/^[a-z0-9-]{1,40}$/)
+    .default('lh')
+    .meta({ takes: 'lower-case letters, digits and dashes' }),
+  MAX_CONCURRENT_TASKS: whole(availableParallelism(), 1, 1000),
+  WORKER_TAGS: tags.optional(),
+  LEASE: duration('10s', '500ms', '10m'),
+  SWEEP_INTERVAL: duration('250ms', '10ms', '1m'),
+  SYNC_CRON: z
+    .string()
+    .regex(/^\S+( \S+){4,5}$/)
+    .default('*/5 * * * * *')
+    .meta({ takes: 'a cron expression of five or six fields' }),
+  SHUTDOWN_GRACE: duration('20s', '0ms', '10m'),
+  CATALOG_URL: url('http', 'https').optional(),
+  CATALOG_TOKEN: z.string().min(1).optional().meta({ takes: 'a token' }),
+  CATALOG_TIMEOUT: duration('10s', '10ms', '5m'),
+  CATALOG_LINK_URL: url('http', 'https').optional(),
+  CATALOG_LINK_NAME: z.string().min(1).optional().meta({ takes: 'a name' }),
+  CATALOG_LINK_DESCRIPTION: z.string().optional().meta({ takes: 'a text' }),
+  CATALOG_LINK_PROTOCOL: z.string().min(1).default('3DTiles').meta({ takes: 'a protocol name' }),
+  INGEST_ROOTS: roots,
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .meta({ takes: 'fatal, error, warn, info, debug, trace or silent' }),
+});
+
+export type Environment = z.output<typeof ENVIRONMENT>;
+
+/** The validated settings of this process. Durations are in milliseconds. */
+export type Config = Environment & { runsTasks: boolean; servesApi: boolean };
+
+/**
+ * Reads and checks the settings.
+ * @throws {ConfigError} naming every bad variable.
+ */
+export function loadConfig(env: Record<string, string | undefined> = process.env): Config {
+  // An empty variable is what a compose file makes of an unset one, except where a list must not be empty.
+  const given = Object.fromEntries(
+    Object.keys(ENVIRONMENT.shape)
+      .filter((name) => env[name] !== undefined && (env[name] !== '' || name === 'WORKER_TAGS'))
+      .map((name) => [name, env[name]]),
+  );
+  const parsed = ENVIRONMENT.safeParse(given);
+  if (!parsed.success)
+    throw new ConfigError(
+      describe([...new Set(parsed.error.issues.map((issue) => String(issue.path[0])))], given),
+    );
+  const config = parsed.data;
+  const runsTasks = config.SERVICE_TYPE !== 'api';
+  if (runsTasks && config.CATALOG_URL === undefined) {
+    throw new ConfigError(
+      `CATALOG_URL is not set: with SERVICE_TYPE=${config.SERVICE_TYPE} it must be ${takes('CATALOG_URL')}.`,
+    );
+  }
+  return { ...config, runsTasks, servesApi: config.SERVICE_TYPE !== 'task-worker' };
+}
+
+function describe(names: string[], given: Record<string, unknown>): string {
+  return names
+    .map(
+      (name) =>
+        `${name} ${given[name] === undefined ? 'is not set: it' : 'is not valid: it'} must be ${takes(name)}.`,
+    )
+    .join('\n');
+}
+
+function takes(name: string): string {
+  const schema: z.ZodType | undefined = ENVIRONMENT.shape[name as keyof typeof ENVIRONMENT.shape];
+  return String(metaOf(schema)?.['takes'] ?? 'something else');
+}
+
+function metaOf(schema: z.ZodType | undefined): Record<string, unknown> | undefined {
+  if (schema === undefined) return undefined;
+  return (
+    schema.meta() ?? (schema instanceof z.ZodOptional ? metaOf(schema.unwrap() as z.ZodType) : undefined)
+  );
+}

@@ -1,0 +1,65 @@
+import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { PrismaPg } from '@prisma/adapter-pg';
+import { CONFIG } from '../config/config.module.js';
+import type { Config } from '../config/config.js';
+import { type Logger, LOGGER } from '../observability/logger.js';
+import { Prisma, PrismaClient } from './generated/client.js';
+
+export { Prisma, PrismaClient };
+
+/** What a statement is run on: a client, or a transaction of one. */
+export type Sql = Pick<PrismaClient, '$queryRaw' | '$executeRaw'>;
+
+/** Milliseconds after which a statement is given up. A pooler may sit between, so no session setting is used. */
+const STATEMENT_TIMEOUT_MS = 15_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/**
+ * The database, through connections that cannot starve one another: heartbeats have one of their own, claims
+ * and finishes a small pool, everything else a third. One slow transaction of a user therefore never lets
+ * leases run out.
+ */
+@Injectable()
+export class Database implements OnApplicationBootstrap, OnModuleDestroy {
+  /** Requests, the syncer, transactions of handlers. */
+  readonly main: PrismaClient;
+  /** Claims, finishes and progress. */
+  readonly hot: PrismaClient;
+  /** Heartbeats. */
+  readonly pulse: PrismaClient;
+
+  constructor(
+    @Inject(CONFIG) config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    const connect = (max: number) =>
+      new PrismaClient({
+        adapter: new PrismaPg(
+          {
+            connectionString: config.DATABASE_URL,
+            max,
+            connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+            query_timeout: STATEMENT_TIMEOUT_MS,
+            application_name: `longhaul-${config.SERVICE_TYPE}`,
+          },
+          { onPoolError: (error) => this.lost(error), onConnectionError: (error) => this.lost(error) },
+        ),
+      });
+    this.main = connect(config.DATABASE_POOL);
+    this.hot = config.runsTasks ? connect(4) : this.main;
+    this.pulse = config.runsTasks ? connect(1) : this.main;
+  }
+
+  /** Fails the boot when the database cannot be reached or was never migrated. */
+  async onApplicationBootstrap(): Promise<void> {
+    await this.main.$queryRaw`SELECT 1 FROM settings LIMIT 1`;
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await Promise.all([...new Set([this.main, this.hot, this.pulse])].map((client) => client.$disconnect()));
+  }
+
+  private lost(error: Error): void {
+    this.logger.warn({ reason: error.message }, 'a connection to Postgres was lost');
+  }
+}

@@ -1,0 +1,129 @@
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { Redis as RedisClient, type RedisOptions } from 'ioredis';
+import { CONFIG } from '../config/config.module.js';
+import type { Config } from '../config/config.js';
+import { type Logger, LOGGER } from '../observability/logger.js';
+
+/** Between two tries to connect: at most 1 s, with jitter so that pods do not return together. */
+const reconnectDelay = (tries: number) =>
+  Math.min(50 * 2 ** Math.min(tries, 5), 1000) * (0.5 + Math.random() / 2);
+
+/** A connection that waits for Redis to come back, as blocking readers and subscribers need. */
+export function patientOptions(url: string): RedisOptions & { url: string } {
+  return { url, maxRetriesPerRequest: null, retryStrategy: reconnectDelay, enableReadyCheck: true };
+}
+
+/** A connection whose commands fail at once while Redis is away. */
+export function failFastOptions(url: string): RedisOptions & { url: string } {
+  return {
+    url,
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    commandTimeout: 2000,
+    connectTimeout: 2000,
+    retryStrategy: reconnectDelay,
+  };
+}
+
+/** Opens a connection whose loss and return are logged, once each. */
+export function connect(options: RedisOptions & { url: string }, name: string, logger: Logger): RedisClient {
+  const { url, ...rest } = options;
+  const client = new RedisClient(url, { ...rest, connectionName: `longhaul-${name}` });
+  let away = false;
+  client.on('error', (error: Error) => {
+    if (!away) logger.warn({ connection: name, reason: error.message }, 'Redis is away');
+    away = true;
+  });
+  client.on('ready', () => {
+    if (away) logger.info({ connection: name }, 'Redis is back');
+    away = false;
+  });
+  return client;
+}
+
+/**
+ * Redis as a messenger: publishing, subscribing, and telling one life of a Redis from the next. Nothing here
+ * is a truth; every message has a row in Postgres that tells the same.
+ */
+@Injectable()
+export class Redis implements OnModuleDestroy {
+  private readonly commands: RedisClient;
+  private subscriber: RedisClient | undefined;
+  private readonly handlers = new Map<string, (message: string) => void>();
+
+  constructor(
+    @Inject(CONFIG) private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.commands = connect(failFastOptions(config.REDIS_URL), 'commands', logger);
+  }
+
+  /** Whether commands can be sent now. */
+  get ready(): boolean {
+    return this.commands.status === 'ready';
+  }
+
+  /** Sends a hint. A failure is logged and otherwise of no consequence. */
+  async publish(channel: string, message: object): Promise<void> {
+    try {
+      await this.commands.publish(this.key(channel), JSON.stringify(message));
+    } catch (error) {
+      this.logger.warn({ channel, reason: (error as Error).message }, 'a message was not published');
+    }
+  }
+
+  /** Listens to a channel, now and after every reconnect. Messages that are not JSON objects are dropped. */
+  async subscribe(channel: string, handle: (message: Record<string, unknown>) => void): Promise<void> {
+    this.subscriber ??= this.openSubscriber();
+    this.handlers.set(this.key(channel), (text) => {
+      const message = parseObject(text);
+      if (message) handle(message);
+    });
+    // Not awaited while Redis is away: ioredis keeps the command and subscribes when it is back.
+    const subscribed = this.subscriber.subscribe(this.key(channel));
+    if (this.ready) await subscribed;
+    else
+      subscribed.catch((error: Error) =>
+        this.logger.warn({ channel, reason: error.message }, 'not subscribed'),
+      );
+  }
+
+  /**
+   * The id of this life of Redis. A flushed, replaced or failed-over Redis has another one, and then nothing
+   * that was sent before may be counted on.
+   * @throws when Redis is away.
+   */
+  async incarnation(): Promise<string> {
+    const key = this.key('incarnation');
+    const known = await this.commands.get(key);
+    if (known !== null) return known;
+    // The first writer wins and everybody reads the winner's id back.
+    await this.commands.set(key, randomUUID(), 'NX');
+    return (await this.commands.get(key)) ?? '';
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.subscriber?.disconnect();
+    this.commands.disconnect();
+  }
+
+  private openSubscriber(): RedisClient {
+    const subscriber = connect(patientOptions(this.config.REDIS_URL), 'subscriber', this.logger);
+    subscriber.on('message', (channel: string, text: string) => this.handlers.get(channel)?.(text));
+    return subscriber;
+  }
+
+  private key(name: string): string {
+    return `${this.config.REDIS_PREFIX}:${name}`;
+  }
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return value !== null && typeof value === 'object' ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
