@@ -106,8 +106,8 @@ export interface JobTypePolicy {
 }
 
 /** A class that carries `@JobType`. Its constructor's parameters are whatever the application injects. */
-// oxlint-disable-next-line typescript/no-explicit-any -- a constructor of any parameters cannot be said otherwise
-export type JobTypeClass = new (...args: any[]) => JobHandler<never, never>;
+// oxlint-disable-next-line typescript/no-explicit-any -- neither any parameters nor any payloads can be said otherwise
+export type JobTypeClass = new (...args: any[]) => JobHandler<any, any>;
 
 const NAME = /^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)*$/;
 const TAG = /^[a-z][a-z0-9-]{0,39}$/;

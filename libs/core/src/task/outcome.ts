@@ -26,15 +26,14 @@ export interface AttemptPolicy {
 
 /** The readable text of anything that can be thrown: no stack, bounded, storable. */
 export function errorMessage(thrown: unknown): string {
-  return cleanText(rawMessage(thrown)).slice(0, MAX_ERROR_MESSAGE);
+  return cleanText(rawMessage(thrown).slice(0, MAX_ERROR_MESSAGE));
 }
 
 function rawMessage(thrown: unknown): string {
-  if (thrown instanceof Error) return thrown.message || thrown.name;
-  if (typeof thrown === 'string' && thrown !== '') return thrown;
-  if (thrown === undefined || thrown === null || thrown === '') return 'The handler failed without a reason.';
   try {
-    return JSON.stringify(thrown) ?? String(thrown);
+    const said: unknown = thrown instanceof Error ? thrown.message || thrown.name : thrown;
+    if (said === undefined || said === null || said === '') return 'The handler failed without a reason.';
+    return typeof said === 'string' ? said : (JSON.stringify(said) ?? String(said));
   } catch {
     return 'The handler failed with a value that cannot be shown.';
   }

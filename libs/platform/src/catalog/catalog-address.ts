@@ -21,7 +21,9 @@ export function catalogAddress(baseUrl: string, token: string | undefined): Cata
   if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
     throw new TypeError('The token of the Catalog must be printable ASCII without spaces.');
   }
-  const collection = new URL(`${base.pathname.replace(/\/+$/, '')}/metadata`, base.origin);
+  // Set and not resolved: a path that begins with two slashes would name another host.
+  const collection = new URL(base.origin);
+  collection.pathname = `${base.pathname.replace(/\/+$/, '')}/metadata`;
   const { authorization: basic, secrets } = urlCredentials(base);
   return {
     collection,

@@ -66,7 +66,9 @@ const LONGEST_RETRY_AFTER_MS = 24 * 60 * 60 * 1000;
 /** Retry-After in seconds or as an HTTP date, in ms from now, at most a day; nothing when absent or unreadable. */
 function retryAfterOf({ retryAfter }: CatalogReply): { retryAfterMs?: number } {
   if (retryAfter === null || retryAfter.trim() === '') return {};
-  const ms = /^\s*\d+\s*$/.test(retryAfter) ? Number(retryAfter) * 1000 : Date.parse(retryAfter) - Date.now();
+  // Date.parse alone would find a date in '-5' or '1.5'.
+  const date = / GMT\s*$/.test(retryAfter) ? Date.parse(retryAfter) : Number.NaN;
+  const ms = /^\s*\d+\s*$/.test(retryAfter) ? Number(retryAfter) * 1000 : date - Date.now();
   return Number.isNaN(ms) ? {} : { retryAfterMs: Math.min(Math.max(ms, 0), LONGEST_RETRY_AFTER_MS) };
 }
 

@@ -11,9 +11,12 @@ const URL_CREDENTIALS = /(\b[a-z][a-z0-9+.-]{0,20}:\/\/)[^\s/@]+@/gi;
  * and the credentials of every URL replaced.
  */
 export function safeText(text: string, secrets: readonly string[]): string {
-  let safe = text.replace(UNPRINTABLE, ' ').replace(URL_CREDENTIALS, '$1[hidden]@');
-  for (const secret of secrets) safe = safe.replaceAll(secret, '[hidden]');
-  safe = safe.trim();
+  let safe = text.toWellFormed();
+  // The longest first: a secret may be a part of another. Before the rest, which may change what a secret is known by.
+  for (const secret of secrets.toSorted((a, b) => b.length - a.length)) {
+    safe = safe.replaceAll(secret, '[hidden]');
+  }
+  safe = safe.replace(UNPRINTABLE, ' ').replace(URL_CREDENTIALS, '$1[hidden]@').trim();
   if (safe.length <= LONGEST_MESSAGE_CHARS) return safe;
   // A pair of surrogates cut in two would leave half a character.
   return `${safe.slice(0, LONGEST_MESSAGE_CHARS - 1).replace(/[\ud800-\udbff]$/, '')}…`;

@@ -64,7 +64,7 @@ export const ENVIRONMENT = z.object({
   REDIS_URL: url('redis', 'rediss'),
   REDIS_PREFIX: z
     .string()
-    .regex(/^[a-z0-9-]{1,40}$/)
+    .regex(/^[a-z0-9-]{1,50}$/)
     .default('lh')
     .meta({ takes: 'lower-case letters, digits and dashes' }),
   MAX_CONCURRENT_TASKS: whole(availableParallelism(), 1, 1000),

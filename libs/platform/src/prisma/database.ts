@@ -55,6 +55,16 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy {
     await this.main.$queryRaw`SELECT 1 FROM settings LIMIT 1`;
   }
 
+  /** Whether Postgres answers within a second. */
+  async answers(): Promise<boolean> {
+    const late = new Promise<false>((resolve) => setTimeout(() => resolve(false), 1000).unref());
+    const asked = this.main.$queryRaw`SELECT 1`.then(
+      () => true,
+      () => false,
+    );
+    return Promise.race([asked, late]);
+  }
+
   async onModuleDestroy(): Promise<void> {
     await Promise.all([...new Set([this.main, this.hot, this.pulse])].map((client) => client.$disconnect()));
   }

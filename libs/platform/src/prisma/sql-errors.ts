@@ -1,3 +1,6 @@
+/** The classes that Postgres uses; without them `P1001` of Prisma and `EPIPE` of Node would look like one. */
+const SQLSTATE = /^(?:\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
+
 /**
  * The SQLSTATE of a failed statement, or undefined when the failure did not come from Postgres itself.
  * Prisma wraps it differently for raw statements and for its model API.
@@ -5,7 +8,7 @@
 export function sqlState(error: unknown): string | undefined {
   for (const place of causes(error)) {
     const code = place['originalCode'] ?? place['code'];
-    if (typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && !code.startsWith('P2')) return code;
+    if (typeof code === 'string' && SQLSTATE.test(code)) return code;
   }
   return undefined;
 }
@@ -20,6 +23,25 @@ export function isRaceLost(error: unknown): boolean {
 export function isBadData(error: unknown): boolean {
   const state = sqlState(error);
   return state !== undefined && (state.startsWith('22') || state.startsWith('23'));
+}
+
+/** Whether the database could not be reached or gave no answer; nothing is known of what was asked. */
+export function isOutage(error: unknown): boolean {
+  for (const place of causes(error)) {
+    const { code, name, message } = place;
+    if (
+      typeof code === 'string' &&
+      /^(P1001|P1002|P1008|P1017|P2024|P2028|ECONN\w+|ETIMEDOUT|EPIPE|57P0\d|08\d{3}|53\d{3})$/.test(code)
+    )
+      return true;
+    if (
+      name === 'DriverAdapterError' &&
+      typeof message === 'string' &&
+      /connect|timeout|terminat/i.test(message)
+    )
+      return true;
+  }
+  return false;
 }
 
 function* causes(error: unknown): Generator<Record<string, unknown>> {

@@ -49,6 +49,7 @@ export function connect(options: RedisOptions & { url: string }, name: string, l
 @Injectable()
 export class Redis implements OnModuleDestroy {
   private readonly commands: RedisClient;
+  private readonly lent: RedisClient[] = [];
   private subscriber: RedisClient | undefined;
   private readonly handlers = new Map<string, (message: string) => void>();
 
@@ -71,6 +72,16 @@ export class Redis implements OnModuleDestroy {
     } catch (error) {
       this.logger.warn({ channel, reason: (error as Error).message }, 'a message was not published');
     }
+  }
+
+  /** A connection for who sends: fails at once while Redis is away. Closed with this provider. */
+  producer(): RedisClient {
+    return this.lend(failFastOptions(this.config.REDIS_URL), 'producer');
+  }
+
+  /** A connection for who waits for messages: waits for Redis to come back. Closed with this provider. */
+  consumer(): RedisClient {
+    return this.lend(patientOptions(this.config.REDIS_URL), 'consumer');
   }
 
   /** Listens to a channel, now and after every reconnect. Messages that are not JSON objects are dropped. */
@@ -104,8 +115,13 @@ export class Redis implements OnModuleDestroy {
   }
 
   async onModuleDestroy(): Promise<void> {
-    this.subscriber?.disconnect();
-    this.commands.disconnect();
+    for (const client of [this.subscriber, this.commands, ...this.lent]) client?.disconnect();
+  }
+
+  private lend(options: RedisOptions & { url: string }, name: string): RedisClient {
+    const client = connect(options, name, this.logger);
+    this.lent.push(client);
+    return client;
   }
 
   private openSubscriber(): RedisClient {

@@ -1,0 +1,35 @@
+import { Controller, Get, Res } from '@nestjs/common';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import { Public } from '@app/platform/auth/principal.js';
+import { Database } from '@app/platform/prisma/database.js';
+import { Redis } from '@app/platform/redis/redis.js';
+
+/** Tells whoever runs the service whether it lives and whether it may be sent requests. */
+@ApiTags('health')
+@Controller('health')
+export class HealthController {
+  constructor(
+    private readonly database: Database,
+    private readonly redis: Redis,
+  ) {}
+
+  @Public()
+  @Get('live')
+  @ApiOperation({ summary: 'Whether the process lives' })
+  live() {
+    return { status: 'ok' };
+  }
+
+  /** Without Redis jobs are still accepted, read and canceled, so the process stays ready and says `degraded`. */
+  @Public()
+  @Get('ready')
+  @ApiOperation({ summary: 'Whether the process can do its work' })
+  async ready(@Res({ passthrough: true }) reply: FastifyReply) {
+    const postgres = await this.database.answers();
+    const redis = this.redis.ready;
+    if (!postgres) void reply.status(503);
+    const status = postgres ? (redis ? 'ok' : 'degraded') : 'unavailable';
+    return { status, postgres: postgres ? 'ok' : 'unavailable', redis: redis ? 'ok' : 'unavailable' };
+  }
+}

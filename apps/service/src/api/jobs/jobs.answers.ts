@@ -1,0 +1,105 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiResponse } from '@nestjs/swagger';
+import { z } from 'zod';
+import { ERROR_CODES, FAILURE_POLICIES, JOB_STATUSES, TASK_STATUSES } from '@app/core';
+import { PROBLEMS, type ProblemSlug } from '../problems/problem.js';
+
+// What the answers look like, for the OpenAPI document.
+const Time = z.iso.datetime();
+const Json = z.json();
+const Status = z.enum(JOB_STATUSES);
+const Counts = z.object({
+  total: z.int().optional().meta({ description: 'Absent while the plan still adds tasks.' }),
+  completed: z.int(),
+  failed: z.int(),
+  canceled: z.int(),
+});
+const Failure = z.object({
+  code: z.enum(ERROR_CODES),
+  message: z.string(),
+  taskId: z.uuid().optional(),
+  attempt: z.int().optional(),
+});
+const Times = { createdAt: Time, startedAt: Time.nullable(), finishedAt: Time.nullable() };
+const Stop = z.object({
+  taskId: z.uuid(),
+  worker: z.uuid().nullable(),
+  deliveredAt: Time.nullable(),
+  stoppedAt: Time.nullable(),
+  fencedAt: Time.nullable(),
+});
+const Receipt = z.object({
+  state: z.enum(['requested', 'delivered', 'stopped', 'fenced']),
+  requestedAt: Time,
+  actor: z.string(),
+  reason: z.string().nullable(),
+  stops: z.array(Stop),
+});
+const Progress = z.object({
+  jobId: z.uuid(),
+  status: Status,
+  progress: z.int().min(0).max(100),
+  detail: Json.nullable(),
+  version: z.int(),
+  tasks: Counts,
+  error: Failure.nullable(),
+  ...Times,
+});
+const Job = z.object({
+  ...Progress.shape,
+  type: z.string(),
+  generation: z.int(),
+  failurePolicy: z.enum(FAILURE_POLICIES),
+  attempts: z.int(),
+  payload: Json,
+  result: Json.nullable(),
+  cancelReceipt: Receipt.nullable(),
+});
+const Task = z.object({
+  taskId: z.uuid(),
+  position: z.int(),
+  key: z.string().nullable(),
+  status: z.enum(TASK_STATUSES),
+  progress: z.int(),
+  attempt: z.int(),
+  worker: z.uuid().nullable(),
+  result: Json.nullable(),
+  error: Failure.nullable(),
+  startedAt: Time.nullable(),
+  finishedAt: Time.nullable(),
+});
+const nextCursor = z.string().nullable();
+
+const ANSWERS = {
+  job: Job,
+  submitted: z.object({ ...Job.shape, success: z.literal(true) }),
+  page: z.object({ jobs: z.array(Job), nextCursor }),
+  progress: Progress,
+  status: z.object({ jobId: z.uuid(), status: Status }),
+  tasks: z.object({ tasks: z.array(Task), nextCursor }),
+};
+
+const ProblemBody = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  errors: z.array(z.object({ pointer: z.string(), message: z.string() })).optional(),
+  jobStatus: Status.optional(),
+});
+
+/** Documents what a route answers. */
+export function Answers(status: number, answer: keyof typeof ANSWERS): MethodDecorator {
+  return ApiResponse({ status, description: 'Done', standardSchema: ANSWERS[answer] });
+}
+
+/** Documents with which problems a route, or every route of a controller, refuses. */
+export function Refuses(...slugs: ProblemSlug[]): MethodDecorator & ClassDecorator {
+  const statuses = new Set<number>(slugs.map((slug) => PROBLEMS[slug].status));
+  return applyDecorators(
+    ...[...statuses].map((status) => {
+      const those = slugs.filter((slug) => PROBLEMS[slug].status === status);
+      return ApiResponse({ status, description: those.join(', '), standardSchema: ProblemBody });
+    }),
+  );
+}

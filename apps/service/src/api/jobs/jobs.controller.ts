@@ -1,0 +1,167 @@
+import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiHeader, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import { validate as isUuid } from 'uuid';
+import type { Job } from '@app/core';
+import { Jobs } from '@app/engine/jobs.js';
+import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
+import { jobNotFound, ProblemError, validationError } from '../problems/problem.js';
+import { readJobCursor, readTaskCursor, writeJobCursor, writeTaskCursor } from './cursor.js';
+import { Answers, Refuses } from './jobs.answers.js';
+import { CancelBody, IdempotencyKey, ListQuery, SubmitBody, TasksQuery } from './jobs.schemas.js';
+
+/** Submits, lists, shows and cancels the caller's own jobs. */
+@ApiTags('jobs')
+@ApiBearerAuth()
+@Refuses('unauthenticated', 'insufficient-scope', 'service-unavailable')
+@Controller('jobs')
+export class JobsController {
+  constructor(private readonly jobs: Jobs) {}
+
+  @Post()
+  @RequiresScope('jobs:write')
+  @ApiOperation({
+    summary: 'Submit a job',
+    description: 'When this answers 201, the job is recorded and will run.',
+  })
+  @ApiHeader({
+    name: 'Idempotency-Key',
+    description: 'Makes a repeated submit give the first job again.',
+    required: false,
+  })
+  @Answers(201, 'submitted')
+  @Refuses(
+    'malformed-request',
+    'validation-error',
+    'unknown-job-type',
+    'too-many-tasks',
+    'idempotency-mismatch',
+  )
+  async submit(
+    @Body({ schema: SubmitBody }) body: SubmitBody,
+    @Headers('idempotency-key') header: string | undefined,
+    @CurrentPrincipal() principal: Principal,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ) {
+    const key = IdempotencyKey.safeParse(header);
+    if (!key.success) {
+      throw validationError([{ pointer: 'Idempotency-Key', message: key.error.issues[0]?.message ?? '' }]);
+    }
+    const options = key.data === undefined ? {} : { idempotencyKey: key.data };
+    const { job, replayed } = await this.jobs.submit(body, principal, options);
+    void reply.header('Location', `/jobs/${job.jobId}`);
+    if (replayed) void reply.header('Idempotency-Replayed', 'true');
+    return { ...job, success: true };
+  }
+
+  @Get()
+  @RequiresScope('jobs:read')
+  @ApiOperation({ summary: 'List the own jobs, newest first' })
+  @Answers(200, 'page')
+  @Refuses('validation-error')
+  async list(@Query({ schema: ListQuery }) query: ListQuery, @CurrentPrincipal() { ownerId }: Principal) {
+    const after = query.cursor === undefined ? undefined : readJobCursor(query.cursor);
+    // One more than asked for tells whether there is a next page.
+    const found = await this.jobs.page(ownerId, { limit: query.limit + 1, ...(after ? { after } : {}) });
+    const jobs = found.slice(0, query.limit);
+    const last = jobs.at(-1);
+    return { jobs, nextCursor: found.length > query.limit && last ? writeJobCursor(last) : null };
+  }
+
+  @Get(':jobId')
+  @RequiresScope('jobs:read')
+  @ApiOperation({ summary: 'Show a job' })
+  @Answers(200, 'job')
+  @Refuses('not-found')
+  find(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal): Promise<Job> {
+    return this.own(principal, jobId);
+  }
+
+  @Get(':jobId/progress')
+  @RequiresScope('jobs:read')
+  @ApiOperation({ summary: 'Show how far a job is, with its times and error' })
+  @Answers(200, 'progress')
+  @Refuses('not-found')
+  async progress(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal) {
+    const { status, progress, detail, version, tasks, error, createdAt, startedAt, finishedAt } =
+      await this.own(principal, jobId);
+    return { jobId, status, progress, detail, version, tasks, error, createdAt, startedAt, finishedAt };
+  }
+
+  @Get(':jobId/status')
+  @RequiresScope('jobs:read')
+  @ApiOperation({ summary: 'Show the state of a job alone' })
+  @Answers(200, 'status')
+  @Refuses('not-found')
+  async status(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal) {
+    const { status } = await this.own(principal, jobId);
+    return { jobId, status };
+  }
+
+  @Get(':jobId/tasks')
+  @RequiresScope('jobs:read')
+  @ApiOperation({ summary: 'List the tasks of a job in their order' })
+  @Answers(200, 'tasks')
+  @Refuses('not-found', 'validation-error')
+  async tasks(
+    @Param('jobId') jobId: string,
+    @Query({ schema: TasksQuery }) query: TasksQuery,
+    @CurrentPrincipal() { ownerId }: Principal,
+  ) {
+    const after = query.cursor === undefined ? {} : { after: readTaskCursor(query.cursor) };
+    const found = isUuid(jobId)
+      ? await this.jobs.tasks(ownerId, jobId, { limit: query.limit + 1, ...after })
+      : undefined;
+    if (!found) throw jobNotFound();
+    const tasks = found.slice(0, query.limit);
+    const last = tasks.at(-1);
+    return { tasks, nextCursor: found.length > query.limit && last ? writeTaskCursor(last.position) : null };
+  }
+
+  @Post(':jobId/cancel')
+  @HttpCode(200)
+  @RequiresScope('jobs:write')
+  @ApiOperation({
+    summary: 'Cancel a job',
+    description: 'From the answer on the job is canceled; its receipt tells how running attempts took it.',
+  })
+  @Answers(200, 'job')
+  @Refuses('not-found', 'validation-error', 'malformed-request', 'invalid-transition')
+  cancel(
+    @Param('jobId') jobId: string,
+    @Body({ schema: CancelBody }) body: CancelBody,
+    @CurrentPrincipal() principal: Principal,
+  ): Promise<Job> {
+    return this.cancelOwn(principal, jobId, body?.reason);
+  }
+
+  @Delete(':jobId')
+  @RequiresScope('jobs:write')
+  @ApiOperation({ summary: 'Cancel a job, as POST /jobs/:jobId/cancel does' })
+  @Answers(200, 'job')
+  @Refuses('not-found', 'invalid-transition')
+  remove(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal): Promise<Job> {
+    return this.cancelOwn(principal, jobId, undefined);
+  }
+
+  private async own({ ownerId }: Principal, jobId: string): Promise<Job> {
+    const job = isUuid(jobId) ? await this.jobs.find(ownerId, jobId) : undefined;
+    if (!job) throw jobNotFound();
+    return job;
+  }
+
+  private async cancelOwn(
+    { ownerId, actor }: Principal,
+    jobId: string,
+    reason: string | undefined,
+  ): Promise<Job> {
+    const by = { actor, ...(reason === undefined ? {} : { reason }) };
+    const canceled = isUuid(jobId) ? await this.jobs.cancel(ownerId, jobId, by) : undefined;
+    if (!canceled) throw jobNotFound();
+    if (canceled.kind === 'canceled') return canceled.job;
+    const { status } = canceled;
+    throw new ProblemError('invalid-transition', `The job is ${status} and can no longer be canceled.`, {
+      jobStatus: status,
+    });
+  }
+}

@@ -1,0 +1,79 @@
+import { z } from 'zod';
+import { FAILURE_POLICIES } from '@app/core';
+
+const MOST_TASKS = 10_000;
+/** The type of a job that says only how many tasks it has. */
+const DEMO_TYPE = 'demo.wait';
+
+const Json = z.json();
+
+const Task = z.strictObject({
+  key: z.string().min(1).max(200).optional(),
+  payload: Json.optional(),
+});
+
+/** The body of POST /jobs. */
+export const SubmitBody = z
+  .strictObject({
+    type: z
+      .string()
+      .min(1)
+      .max(100)
+      .optional()
+      .meta({ description: 'A job type; see the ones that the service has.' }),
+    payload: Json.optional().meta({ description: 'What the job type wants to know.' }),
+    tasks: z.array(Task).min(1).max(MOST_TASKS).optional().meta({ description: 'One entry for each task.' }),
+    numTask: z
+      .int()
+      .min(1)
+      .max(MOST_TASKS)
+      .optional()
+      .meta({ description: 'That many tasks with the job’s payload.' }),
+    failurePolicy: z.enum(FAILURE_POLICIES).optional(),
+    attempts: z.int().min(1).max(100).optional().meta({ description: 'Executions of a task in all.' }),
+    catalog: z
+      .record(z.string().max(200), Json)
+      .optional()
+      .meta({ description: 'Metadata for the Catalog.' }),
+  })
+  .transform((body, context) => {
+    if (body.type !== undefined) return { ...body, type: body.type };
+    if (body.numTask !== undefined) return { ...body, type: DEMO_TYPE };
+    context.addIssue({
+      code: 'custom',
+      path: ['type'],
+      message: 'Give a job type, or numTask for a demonstration.',
+    });
+    return z.NEVER;
+  });
+export type SubmitBody = z.output<typeof SubmitBody>;
+
+/** The body of POST /jobs/:jobId/cancel, which may be left out. */
+export const CancelBody = z
+  .strictObject({ reason: z.string().min(1).max(500).optional() })
+  .optional()
+  .meta({ description: 'Why the job is canceled; kept in its receipt.' });
+export type CancelBody = z.output<typeof CancelBody>;
+
+const limit = (fallback: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,6}$/, 'A whole number.')
+    .transform(Number)
+    .refine((value) => value >= 1 && value <= most, `From 1 to ${most}.`)
+    .default(fallback);
+const cursor = z.string().min(1).max(200).optional();
+
+/** The query of GET /jobs. */
+export const ListQuery = z.strictObject({ limit: limit(50, 200), cursor });
+export type ListQuery = z.output<typeof ListQuery>;
+
+/** The query of GET /jobs/:jobId/tasks. */
+export const TasksQuery = z.strictObject({ limit: limit(50, 200), cursor });
+export type TasksQuery = z.output<typeof TasksQuery>;
+
+/** A key that makes a repeated submit safe: printable ASCII. */
+export const IdempotencyKey = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,255}$/, '1 to 255 printable characters without spaces.')
+  .optional();

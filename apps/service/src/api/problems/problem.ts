@@ -1,0 +1,66 @@
+import type { JobStatus } from '@app/core';
+
+/** The closed list of problems, and the HTTP status of each. */
+export const PROBLEMS = {
+  'malformed-request': { status: 400, title: 'The request cannot be read' },
+  'validation-error': { status: 400, title: 'The request is not valid' },
+  'unknown-job-type': { status: 400, title: 'There is no such job type' },
+  'too-many-tasks': { status: 400, title: 'The job has too many tasks' },
+  unauthenticated: { status: 401, title: 'A valid credential is needed' },
+  'insufficient-scope': { status: 403, title: 'The credential does not allow this' },
+  'not-found': { status: 404, title: 'Not found' },
+  'method-not-allowed': { status: 405, title: 'The method is not allowed here' },
+  'invalid-transition': { status: 409, title: 'The state of the job does not allow this' },
+  'payload-too-large': { status: 413, title: 'The body is too large' },
+  'unsupported-media-type': { status: 415, title: 'The media type is not supported' },
+  'idempotency-mismatch': { status: 422, title: 'The Idempotency-Key was used with another body' },
+  'internal-error': { status: 500, title: 'Something went wrong here' },
+  'service-unavailable': { status: 503, title: 'The service cannot answer now' },
+} as const;
+export type ProblemSlug = keyof typeof PROBLEMS;
+
+/** One place of a request that is wrong. `pointer` is a JSON pointer into the body, or the name of a parameter. */
+export interface ProblemIssue {
+  pointer: string;
+  message: string;
+}
+
+/** A problem as RFC 9457 has it. */
+export interface Problem {
+  type: `urn:longhaul:problem:${ProblemSlug}`;
+  title: string;
+  status: number;
+  detail: string;
+  errors?: ProblemIssue[];
+  /** The state of the job, where it was in the way. */
+  jobStatus?: JobStatus;
+}
+
+/** A refusal that is to reach the client as it is. */
+export class ProblemError extends Error {
+  override readonly name = 'ProblemError';
+  constructor(
+    readonly slug: ProblemSlug,
+    detail: string,
+    readonly more: Pick<Problem, 'errors' | 'jobStatus'> = {},
+  ) {
+    super(detail);
+  }
+}
+
+/** The body of a problem. */
+export function problemOf(slug: ProblemSlug, detail: string, more: ProblemError['more'] = {}): Problem {
+  return { type: `urn:longhaul:problem:${slug}`, ...PROBLEMS[slug], detail, ...more };
+}
+
+/** The one answer for a job that is not there and for a job of somebody else. */
+export function jobNotFound(): ProblemError {
+  return new ProblemError('not-found', 'There is no job of this id.');
+}
+
+/** A request that a schema refuses. */
+export function validationError(issues: ProblemIssue[]): ProblemError {
+  const shown = issues.slice(0, 20);
+  const detail = shown.map(({ pointer, message }) => `${pointer || 'body'}: ${message}`).join('; ');
+  return new ProblemError('validation-error', detail, { errors: shown });
+}

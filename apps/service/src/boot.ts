@@ -1,0 +1,43 @@
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { discoverJobTypes } from '@app/engine/registry/discover-job-types.js';
+import type { Config } from '@app/platform/config/config.js';
+import { type Logger, NestLogger } from '@app/platform/observability/logger.js';
+import { parseJson } from './api/parse-json.js';
+import { serveOpenApi } from './open-api.js';
+import { ServiceModule } from './service.module.js';
+
+/** The largest body of a request, in bytes: 10,000 tasks with some 800 bytes of payload each. */
+const BODY_LIMIT = 8 * 1024 * 1024;
+
+/** Boots the service in the role of its settings; settles when it answers on its port. */
+export async function boot(config: Config, logger: Logger): Promise<NestFastifyApplication> {
+  const jobTypes = await discoverJobTypes(new URL('./job-types/', import.meta.url));
+  const adapter = new FastifyAdapter({
+    bodyLimit: BODY_LIMIT,
+    // A client that keeps its connection open must not keep a stopping process alive.
+    forceCloseConnections: true,
+    requestTimeout: 60_000,
+  });
+  const app = await NestFactory.create<NestFastifyApplication>(
+    ServiceModule.forRoot(config, logger, jobTypes),
+    adapter,
+    { logger: new NestLogger(logger), abortOnError: false, bodyParser: false },
+  );
+  app.useBodyParser('application/json', { bodyLimit: BODY_LIMIT }, (_request, body, done) => {
+    try {
+      done(null, parseJson(body));
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+  if (config.servesApi) serveOpenApi(app);
+  try {
+    await app.listen(config.PORT, config.HOST);
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
+  return app;
+}

@@ -1,0 +1,43 @@
+import { type Config, ConfigError, loadConfig } from '@app/platform/config/config.js';
+import { createLogger } from '@app/platform/observability/logger.js';
+import { boot } from './boot.js';
+
+/** Beyond the grace of the tasks: for letting go of connections. The whole stop stays under Kubernetes' 30 s. */
+const CLOSING_MS = 8000;
+
+const config = readConfig();
+const logger = createLogger(config.LOG_LEVEL, { role: config.SERVICE_TYPE });
+try {
+  const app = await boot(config, logger);
+  logger.info({ url: await app.getUrl() }, 'longhaul is up');
+  let stopping = false;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (stopping) process.exit(130);
+      stopping = true;
+      logger.info({ signal }, 'longhaul stops');
+      setTimeout(() => process.exit(1), config.SHUTDOWN_GRACE + CLOSING_MS).unref();
+      app.close().then(
+        () => process.exit(0),
+        (error: Error) => {
+          logger.error({ reason: error.message }, 'the stop failed');
+          process.exit(1);
+        },
+      );
+    });
+  }
+} catch (error) {
+  logger.fatal({ err: error }, `longhaul cannot start: ${(error as Error).message}`);
+  process.exitCode = 1;
+  setTimeout(() => process.exit(1), 2000).unref();
+}
+
+function readConfig(): Config {
+  try {
+    return loadConfig();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(1);
+  }
+}

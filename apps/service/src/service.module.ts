@@ -1,0 +1,48 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { APP_FILTER, APP_PIPE } from '@nestjs/core';
+import { StandardSchemaValidationPipe } from '@nestjs/common';
+import type { JobTypeClass } from '@app/core';
+import { LonghaulModule } from '@app/engine/longhaul.module.js';
+import { AuthModule } from '@app/platform/auth/auth.module.js';
+import type { Config } from '@app/platform/config/config.js';
+import { ConfigModule } from '@app/platform/config/config.module.js';
+import type { Logger } from '@app/platform/observability/logger.js';
+import { ObservabilityModule } from '@app/platform/observability/observability.module.js';
+import { DatabaseModule } from '@app/platform/prisma/database.module.js';
+import { RedisModule } from '@app/platform/redis/redis.module.js';
+import { HealthController } from './api/health/health.controller.js';
+import { JobsController } from './api/jobs/jobs.controller.js';
+import { ProblemFilter } from './api/problems/problem.filter.js';
+import { validationError } from './api/problems/problem.js';
+
+const pipe = new StandardSchemaValidationPipe({
+  exceptionFactory: (issues) =>
+    validationError(issues.map(({ path = [], message }) => ({ pointer: pointerOf(path), message }))),
+});
+
+/** The service in its role: the API answers requests, a task worker executes, and both answer for their health. */
+@Module({})
+export class ServiceModule {
+  static forRoot(config: Config, logger: Logger, jobTypes: JobTypeClass[]): DynamicModule {
+    return {
+      module: ServiceModule,
+      imports: [
+        ConfigModule.forRoot(config),
+        ObservabilityModule.forRoot(logger),
+        DatabaseModule,
+        RedisModule,
+        AuthModule,
+        LonghaulModule.forRoot({ jobTypes, executes: config.runsTasks }),
+      ],
+      controllers: [HealthController, ...(config.servesApi ? [JobsController] : [])],
+      providers: [
+        { provide: APP_FILTER, useClass: ProblemFilter },
+        { provide: APP_PIPE, useValue: pipe },
+      ],
+    };
+  }
+}
+
+function pointerOf(path: readonly (PropertyKey | { key: PropertyKey })[]): string {
+  return path.map((part) => `/${String(typeof part === 'object' ? part.key : part)}`).join('');
+}

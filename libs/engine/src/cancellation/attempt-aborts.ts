@@ -1,0 +1,40 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { AbortReason } from '@app/core';
+import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
+import { Database } from '@app/platform/prisma/database.js';
+import type { RunningTask } from '../execution/running-tasks.js';
+import { noteStop, type StopStage } from '../store/cancel-stops.js';
+
+/** Raises the signals of attempts, and keeps the receipts of cancels. */
+@Injectable()
+export class AttemptAborts {
+  private readonly writing = new Set<Promise<void>>();
+
+  constructor(
+    private readonly database: Database,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** Asks an attempt to stop; of a cancel it is noted that it was delivered. */
+  abort(attempt: RunningTask, reason: AbortReason): void {
+    const before = attempt.abortReason;
+    attempt.abort(reason);
+    if (reason === 'canceled' && before !== 'canceled') this.note(attempt, 'delivered');
+  }
+
+  /** Notes in the receipt how the attempt took the cancel. The job is canceled either way. */
+  note(attempt: RunningTask, stage: StopStage): void {
+    const { taskId, generation } = attempt.task;
+    const writing = noteStop(this.database.main, [taskId], generation, stage)
+      .catch((error: Error) =>
+        this.logger.warn({ taskId, reason: error.message }, 'a cancel receipt was not written'),
+      )
+      .finally(() => this.writing.delete(writing));
+    this.writing.add(writing);
+  }
+
+  /** Waits until all receipts are written. */
+  async settled(): Promise<void> {
+    await Promise.all(this.writing);
+  }
+}

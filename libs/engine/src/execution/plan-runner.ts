@@ -1,0 +1,92 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { v7 } from 'uuid';
+import { cleanJson, type JobHandler, type Json, PermanentError, type TaskContext } from '@app/core';
+import { Database } from '@app/platform/prisma/database.js';
+import { TaskSender } from '../queue/task-sender.js';
+import { JobTypeRegistry, queueOf } from '../registry/job-type-registry.js';
+import { FIRST_LOOK_MS } from '../store/accept-jobs.js';
+import { addPlannedTasks, type PlannedInput } from '../store/add-planned-tasks.js';
+import { AttemptAborts } from '../cancellation/attempt-aborts.js';
+import type { RunningTask } from './running-tasks.js';
+import { jobView } from './task-context.js';
+import { WorkerIdentity } from './worker-identity.js';
+
+/** Tasks that are committed together, and how long the first of them waits for the others, in milliseconds. */
+const BATCH = 500;
+const BATCH_WAIT_MS = 200;
+/** Tasks of one job, in all. */
+const MOST_TASKS = 1_000_000;
+const LONGEST_KEY = 200;
+
+/** Runs the plan of a job: commits the tasks that it yields in batches and sends them while it goes on. */
+@Injectable()
+export class PlanRunner {
+  constructor(
+    private readonly database: Database,
+    private readonly sender: TaskSender,
+    private readonly types: JobTypeRegistry,
+    private readonly aborts: AttemptAborts,
+    @Inject(WorkerIdentity) private readonly identity: WorkerIdentity,
+  ) {}
+
+  /** Settles when the plan has yielded its last task and all are committed; throws what the plan throws. */
+  async run(
+    running: RunningTask,
+    handler: JobHandler<unknown, unknown>,
+    context: TaskContext,
+  ): Promise<void> {
+    const pending: PlannedInput[] = [];
+    let planned = 0;
+    let since = performance.now();
+    const commit = async (checkpoint?: Json) => {
+      if (pending.length > 0 || checkpoint !== undefined)
+        await this.commit(running, pending.splice(0), checkpoint);
+      since = performance.now();
+    };
+    const ctx = {
+      ...context,
+      resumeFrom: running.task.checkpoint ?? undefined,
+      checkpoint: async (data: Json) => {
+        running.signal.throwIfAborted();
+        await commit(cleanJson(data) ?? null);
+      },
+    };
+    for await (const { key, payload } of handler.plan?.(jobView(running), ctx) ?? []) {
+      running.signal.throwIfAborted();
+      if (++planned > MOST_TASKS) throw new PermanentError(`A job has at most ${MOST_TASKS} tasks.`);
+      pending.push({ taskId: v7(), key: checkedKey(key), payload: cleanJson(payload) ?? null });
+      if (pending.length >= BATCH || performance.now() - since > BATCH_WAIT_MS) await commit();
+    }
+    running.signal.throwIfAborted();
+    await commit();
+  }
+
+  private async commit(
+    running: RunningTask,
+    inputs: PlannedInput[],
+    checkpoint: Json | undefined,
+  ): Promise<void> {
+    const policy = this.types.find(running.task.type);
+    const incarnation = this.sender.incarnation;
+    const added = await addPlannedTasks(this.database.main, running.task, inputs, {
+      queue: policy ? queueOf(policy) : '',
+      incarnation,
+      firstLookMs: incarnation === '' ? 0 : FIRST_LOOK_MS,
+      actor: this.identity.actor,
+      ...(checkpoint === undefined ? {} : { checkpoint }),
+    });
+    if (!added) {
+      this.aborts.abort(running, 'lease-lost');
+      running.signal.throwIfAborted();
+      return;
+    }
+    this.sender.sendSoon(added);
+  }
+}
+
+function checkedKey(key: unknown): string {
+  if (typeof key !== 'string' || key === '' || key.length > LONGEST_KEY) {
+    throw new PermanentError(`The key of a planned task is a text of 1 to ${LONGEST_KEY} characters.`);
+  }
+  return String(cleanJson(key));
+}

@@ -1,0 +1,73 @@
+import { Injectable } from '@nestjs/common';
+import type { AbortReason } from '@app/core';
+import type { ClaimedTask } from '../store/claim-tasks.js';
+
+/** How many cancels are remembered for attempts that are just being claimed. */
+const REMEMBERED = 1000;
+
+/** An attempt that runs in this process. */
+export class RunningTask {
+  private readonly controller = new AbortController();
+  private aborted: AbortReason | undefined;
+
+  /** @param leaseEnd when the lease ends at the earliest, by `performance.now()` */
+  constructor(
+    readonly task: ClaimedTask,
+    public leaseEnd: number,
+  ) {}
+
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  /** Why the signal was raised, if it was. The first reason stays, but a cancel or a lost lease beats the others. */
+  get abortReason(): AbortReason | undefined {
+    return this.aborted;
+  }
+
+  /** Asks the handler to stop. True when this was the first time. */
+  abort(reason: AbortReason): boolean {
+    const first = this.aborted === undefined;
+    if (first || reason === 'canceled' || reason === 'lease-lost') this.aborted = reason;
+    if (first) this.controller.abort(new DOMException(`The attempt is to stop: ${reason}.`, 'AbortError'));
+    return first;
+  }
+}
+
+/** The attempts that run in this process. */
+@Injectable()
+export class RunningTasks {
+  private readonly tasks = new Map<string, RunningTask>();
+  private readonly canceled = new Set<string>();
+
+  /** Adds an attempt; it starts aborted when the cancel of its job came while it was being claimed. */
+  add(running: RunningTask): void {
+    this.tasks.set(running.task.taskId, running);
+    if (this.canceled.has(keyOf(running.task))) running.abort('canceled');
+  }
+
+  /** Takes an attempt out; a later attempt of the same task stays. */
+  remove(running: RunningTask): void {
+    if (this.tasks.get(running.task.taskId) === running) this.tasks.delete(running.task.taskId);
+  }
+
+  get(taskId: string): RunningTask | undefined {
+    return this.tasks.get(taskId);
+  }
+
+  all(): RunningTask[] {
+    return [...this.tasks.values()];
+  }
+
+  /** The attempts of a job, to be canceled; the cancel is remembered for those that are only being claimed. */
+  ofCanceledJob(job: { jobId: string; generation: number }): RunningTask[] {
+    this.canceled.add(keyOf(job));
+    const [oldest] = this.canceled;
+    if (this.canceled.size > REMEMBERED && oldest !== undefined) this.canceled.delete(oldest);
+    return this.all().filter((running) => keyOf(running.task) === keyOf(job));
+  }
+}
+
+function keyOf({ jobId, generation }: { jobId: string; generation: number }): string {
+  return `${jobId}.${generation}`;
+}

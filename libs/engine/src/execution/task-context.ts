@@ -1,0 +1,44 @@
+import { cleanJson, type JobView, type Json, type TaskContext } from '@app/core';
+import type { Logger } from '@app/platform/observability/logger.js';
+import type { RunningTask } from './running-tasks.js';
+
+/** What the context of an attempt writes to. */
+export interface ContextPorts {
+  logger: Logger;
+  progress(percent: number, detail: Json | undefined): void;
+  checkpoint(data: Json): Promise<void>;
+}
+
+/** The job of an attempt, as its handler sees it. */
+export function jobView({ task }: RunningTask): JobView {
+  return {
+    jobId: task.jobId,
+    type: task.type,
+    ownerId: task.ownerId,
+    generation: task.generation,
+    payload: task.jobPayload,
+    createdAt: task.jobCreatedAt,
+  };
+}
+
+/** What a handler may do besides its work. Nothing is reported any more once its signal is raised. */
+export function taskContext(running: RunningTask, ports: ContextPorts): TaskContext {
+  const { taskId, jobId, attempt } = running.task;
+  const logger = ports.logger.child({ jobId, taskId, attempt });
+  return {
+    signal: running.signal,
+    job: jobView(running),
+    log: {
+      info: (message, fields = {}) => logger.info(fields, message),
+      warn: (message, fields = {}) => logger.warn(fields, message),
+    },
+    progress(percent, detail) {
+      if (running.signal.aborted || !Number.isFinite(percent)) return;
+      ports.progress(Math.floor(Math.min(Math.max(percent, 0), 100)), cleanJson(detail));
+    },
+    async checkpoint(data) {
+      running.signal.throwIfAborted();
+      await ports.checkpoint(cleanJson(data) ?? null);
+    },
+  };
+}

@@ -1,0 +1,205 @@
+import { Inject, Injectable } from '@nestjs/common';
+import {
+  type AttemptPolicy,
+  DEFAULT_BACKOFF,
+  type JobHandler,
+  type Outcome,
+  outcomeOfReturn,
+  outcomeOfThrow,
+} from '@app/core';
+import { CONFIG } from '@app/platform/config/config.module.js';
+import type { Config } from '@app/platform/config/config.js';
+import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
+import { Database } from '@app/platform/prisma/database.js';
+import { AttemptAborts } from '../cancellation/attempt-aborts.js';
+import { CancelBus } from '../cancellation/cancel-bus.js';
+import { JobTypeRegistry } from '../registry/job-type-registry.js';
+import type { ClaimedTask } from '../store/claim-tasks.js';
+import type { Finish, FinishMember } from '../store/finish-tasks.js';
+import { saveCheckpoint } from '../store/task-progress.js';
+import { FinalizePoke } from '../syncer/finalize-poke.js';
+import { type Settlement, settle } from './attempt.js';
+import { PlanRunner } from './plan-runner.js';
+import { ProgressFlusher } from './progress-flusher.js';
+import { RunningTask, RunningTasks } from './running-tasks.js';
+import { Slots } from './slots.js';
+import { taskContext } from './task-context.js';
+import { TaskWrites } from './task-writes.js';
+
+/** How long a handler may take to stop after its signal was raised, before its attempt is judged without it. */
+const CANCEL_GRACE_MS = 10_000;
+/** A task of a type that this worker lacks is offered to the others again after this. */
+const UNKNOWN_TYPE_PAUSE_MS = 1000;
+
+/** Executes tasks: claim, run, judge, write. */
+@Injectable()
+export class TaskExecutor {
+  private readonly slots: Slots;
+  private readonly inHand = new Set<Promise<void>>();
+  private readonly goingDown = new AbortController();
+  private stopping = false;
+
+  constructor(
+    private readonly database: Database,
+    private readonly types: JobTypeRegistry,
+    private readonly writes: TaskWrites,
+    private readonly running: RunningTasks,
+    private readonly aborts: AttemptAborts,
+    private readonly progress: ProgressFlusher,
+    private readonly plans: PlanRunner,
+    private readonly bus: CancelBus,
+    private readonly poke: FinalizePoke,
+    @Inject(CONFIG) private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.slots = new Slots(config.MAX_CONCURRENT_TASKS);
+  }
+
+  /** Executes the task of a message, if it is to be had. Settles when its end is written; never rejects. */
+  execute(taskId: string): Promise<void> {
+    const work = this.executeNow(taskId)
+      .catch((error: Error) =>
+        this.logger.error({ taskId, reason: error.message }, 'a task was not executed'),
+      )
+      .finally(() => this.inHand.delete(work));
+    this.inHand.add(work);
+    return work;
+  }
+
+  private async executeNow(taskId: string): Promise<void> {
+    const release = await this.slots.acquire();
+    try {
+      // Not claimed and so not lost: the sweeper offers it again.
+      const claim = this.stopping ? undefined : await this.writes.claim(taskId);
+      if (!claim) return release();
+      const running = new RunningTask(claim.task, claim.leaseEnd);
+      this.running.add(running);
+      if (this.stopping) this.stop(running);
+      await this.attempt(running, release).finally(() => this.running.remove(running));
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  private async attempt(running: RunningTask, release: () => void): Promise<void> {
+    const { task } = running;
+    const handler = this.types.handler(task.type);
+    if (!handler) {
+      release();
+      this.logger.warn({ jobId: task.jobId, type: task.type }, 'this worker lacks a job type');
+      await this.write(running, { status: 'paused' }, UNKNOWN_TYPE_PAUSE_MS);
+      return;
+    }
+    const work = this.run(running, handler);
+    // The slot is taken as long as the handler runs, also when its attempt has been judged without it.
+    void work.then(release, release);
+    const grace = Math.min(CANCEL_GRACE_MS, this.config.SHUTDOWN_GRACE || CANCEL_GRACE_MS);
+    const settled = await this.limited(running, settle(work, running.signal, grace));
+    await this.conclude(running, settled);
+  }
+
+  private async run(running: RunningTask, handler: JobHandler<unknown, unknown>): Promise<unknown> {
+    running.signal.throwIfAborted();
+    const { task } = running;
+    const context = taskContext(running, {
+      logger: this.logger,
+      progress: (percent, detail) => this.progress.note(task, percent, detail),
+      checkpoint: async (data) => {
+        if (await saveCheckpoint(this.database.main, task, data)) return;
+        this.aborts.abort(running, 'lease-lost');
+        running.signal.throwIfAborted();
+      },
+    });
+    if (task.kind === 'plan') return this.plans.run(running, handler, context);
+    const { taskId, key, position, attempt, payload } = task;
+    return handler.run(
+      { taskId, key, position, attempt, payload, checkpoint: task.checkpoint ?? undefined },
+      context,
+    );
+  }
+
+  /** Raises the signal when the attempt takes longer than its type allows. */
+  private async limited(running: RunningTask, settled: Promise<Settlement>): Promise<Settlement> {
+    const limit = this.types.find(running.task.type)?.timeoutMs;
+    const timer =
+      limit === undefined ? undefined : setTimeout(() => this.aborts.abort(running, 'timeout'), limit);
+    return settled.finally(() => clearTimeout(timer));
+  }
+
+  private async conclude(running: RunningTask, settled: Settlement): Promise<void> {
+    const reason = running.abortReason;
+    const policy = this.policy(running.task);
+    const outcome =
+      settled.kind === 'returned'
+        ? outcomeOfReturn(settled.value, reason, policy)
+        : outcomeOfThrow(settled.kind === 'threw' ? settled.error : running.signal.reason, reason, policy);
+    if (outcome.status === 'dropped') {
+      this.progress.forget(running.task.taskId);
+      if (running.abortReason === 'canceled') {
+        this.aborts.note(running, settled.kind === 'unstoppable' ? 'fenced' : 'stopped');
+      }
+      return;
+    }
+    if (outcome.status === 'completed') this.progress.forget(running.task.taskId);
+    else await this.progress.flushTask(running.task.taskId);
+    await this.write(running, outcome, outcome.status === 'retrying' ? outcome.delayMs : 0);
+  }
+
+  private async write(
+    running: RunningTask,
+    outcome: Exclude<Outcome, { status: 'dropped' }>,
+    delayMs: number,
+  ): Promise<void> {
+    const { task } = running;
+    const member: FinishMember = {
+      taskId: task.taskId,
+      fence: task.fence,
+      delayMs,
+      expired: false,
+      charged: outcome.status !== 'paused',
+      ...outcome,
+    };
+    const finish = await this.writes.finish(member, this.goingDown.signal);
+    if (finish) await this.tell(running, finish);
+  }
+
+  private async tell(running: RunningTask, finish: Finish): Promise<void> {
+    const { jobId, generation, taskId } = running.task;
+    if (finish.jobStatus === 'finalizing') this.poke.poke();
+    if (finish.jobStatus === 'failed') await this.bus.publish({ jobId, generation });
+    if (finish.kind !== 'stale') return;
+    this.logger.info({ jobId, taskId }, 'a late result was refused');
+    // The cancel that fenced it may have been overtaken by its own message.
+    if (running.abortReason !== 'lease-lost') this.aborts.note(running, 'stopped');
+  }
+
+  private policy(task: ClaimedTask): AttemptPolicy {
+    return { ...task, backoff: this.types.find(task.type)?.backoff ?? DEFAULT_BACKOFF };
+  }
+
+  private stop(running: RunningTask): void {
+    if (running.task.resumable) this.aborts.abort(running, 'shutdown');
+  }
+
+  /**
+   * Brings what runs to its end: resumable tasks are handed back at once, the others may finish until the grace is
+   * nearly over and are then aborted. Settles when all is written, or when the grace is over.
+   */
+  async drain(): Promise<void> {
+    this.stopping = true;
+    const grace = this.config.SHUTDOWN_GRACE;
+    for (const running of this.running.all()) this.stop(running);
+    const interrupt = setTimeout(() => {
+      for (const running of this.running.all()) this.aborts.abort(running, 'shutdown');
+    }, grace / 2);
+    const over = setTimeout(() => this.goingDown.abort(), grace + 1000);
+    const given = new Promise<void>((resolve) =>
+      this.goingDown.signal.addEventListener('abort', () => resolve()),
+    );
+    await Promise.race([Promise.allSettled(this.inHand), given]);
+    clearTimeout(interrupt);
+    clearTimeout(over);
+    this.goingDown.abort();
+  }
+}

@@ -1,0 +1,44 @@
+import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { AttemptAborts } from '../cancellation/attempt-aborts.js';
+import { CancelListener } from '../cancellation/cancel-bus.js';
+import { Sweeper } from '../queue/sweeper.js';
+import { TaskConsumer } from '../queue/task-consumer.js';
+import { Syncer } from '../syncer/syncer.js';
+import { Heartbeat } from './heartbeat.js';
+import { ProgressFlusher } from './progress-flusher.js';
+import { TaskExecutor } from './task-executor.js';
+
+/** Starts and stops everything that executes tasks, in an order in which nothing is lost. */
+@Injectable()
+export class TaskRuntime implements OnApplicationBootstrap, OnModuleDestroy {
+  private started = false;
+
+  constructor(
+    private readonly heartbeat: Heartbeat,
+    private readonly cancels: CancelListener,
+    private readonly aborts: AttemptAborts,
+    private readonly consumer: TaskConsumer,
+    private readonly executor: TaskExecutor,
+    private readonly progress: ProgressFlusher,
+    private readonly sweeper: Sweeper,
+    private readonly syncer: Syncer,
+  ) {}
+
+  async onApplicationBootstrap(): Promise<void> {
+    this.started = true;
+    await this.heartbeat.start(this.consumer.names);
+    await this.cancels.start();
+    this.consumer.start((taskId) => this.executor.execute(taskId));
+    this.sweeper.start();
+    this.syncer.start();
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    if (!this.started) return;
+    await this.consumer.pause();
+    await Promise.all([this.executor.drain(), this.syncer.stop(), this.sweeper.stop()]);
+    await this.progress.stop();
+    await this.aborts.settled();
+    await Promise.all([this.heartbeat.stop(), this.consumer.close()]);
+  }
+}

@@ -1,0 +1,95 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Inject, Injectable } from '@nestjs/common';
+import { CONFIG } from '@app/platform/config/config.module.js';
+import type { Config } from '@app/platform/config/config.js';
+import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
+import { Database } from '@app/platform/prisma/database.js';
+import { isBadData } from '@app/platform/prisma/sql-errors.js';
+import { Batcher } from '../store/batcher.js';
+import { type ClaimedTask, type ClaimMember, type ClaimResult, claimTasks } from '../store/claim-tasks.js';
+import { type Finish, type FinishMember, finishTasks } from '../store/finish-tasks.js';
+import { WorkerIdentity } from './worker-identity.js';
+
+/** Tries with the others of a batch, before a member whose job row is locked is written alone and waits. */
+const BUSY_TRIES = 3;
+const BUSY_PAUSE_MS = 5;
+/** Between two tries while Postgres cannot be reached. */
+const AWAY_PAUSE_MS = { least: 50, most: 2000 };
+
+/** Claims and finishes attempts, many at a time. */
+@Injectable()
+export class TaskWrites {
+  private readonly claims: Batcher<ClaimMember, ClaimResult>;
+  private readonly finishes: Batcher<FinishMember, Finish>;
+
+  constructor(
+    private readonly database: Database,
+    private readonly identity: WorkerIdentity,
+    @Inject(CONFIG) private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.claims = new Batcher(
+      (member) => member.taskId,
+      (members) => claimTasks(database.hot, members, identity.id, config.LEASE),
+    );
+    this.finishes = new Batcher(
+      (member) => member.taskId,
+      (members) => finishTasks(database.hot, members, identity.actor),
+    );
+  }
+
+  /** Claims a task for this process, or answers undefined when it is not to be had. */
+  async claim(taskId: string): Promise<{ task: ClaimedTask; leaseEnd: number } | undefined> {
+    const nonce = randomUUID();
+    for (let attempt = 1; ; attempt++) {
+      // Taken before the statement is sent, so that our clock gives the lease up before Postgres does.
+      const asked = performance.now();
+      const result = await this.claims.add({ taskId, nonce });
+      if (result.kind === 'claimed') return { task: result.task, leaseEnd: asked + this.config.LEASE };
+      if (result.kind === 'not-open') return undefined;
+      await delay(BUSY_PAUSE_MS * Math.min(attempt, 20));
+    }
+  }
+
+  /**
+   * Writes what became of an attempt; does not give up while Postgres is away. Values that cannot be stored make
+   * the attempt a failed one.
+   * @param signal ends the tries: the process has to go
+   */
+  async finish(member: FinishMember, signal: AbortSignal): Promise<Finish | undefined> {
+    let pause = AWAY_PAUSE_MS.least;
+    for (let attempt = 1; !signal.aborted;) {
+      try {
+        const finish = await (attempt <= BUSY_TRIES ? this.finishes.add(member) : this.finishAlone(member));
+        if (finish?.kind !== 'busy') return finish;
+        attempt++;
+        await delay(BUSY_PAUSE_MS * attempt);
+      } catch (error) {
+        if (isBadData(error)) return this.finish(unstorable(member, error), signal);
+        this.logger.warn(
+          { taskId: member.taskId, reason: (error as Error).message },
+          'a finish waits for Postgres',
+        );
+        await delay(pause * (0.5 + Math.random() / 2));
+        pause = Math.min(pause * 2, AWAY_PAUSE_MS.most);
+      }
+    }
+    return undefined;
+  }
+
+  private async finishAlone(member: FinishMember): Promise<Finish | undefined> {
+    return (await finishTasks(this.database.hot, [member], this.identity.actor, true)).get(member.taskId);
+  }
+}
+
+function unstorable(member: FinishMember, error: unknown): FinishMember {
+  const reason = (error as Error).message.split('\n').at(-1) ?? '';
+  const message = `What the handler returned could not be stored: ${reason}`.slice(0, 500);
+  return {
+    ...member,
+    status: 'failed',
+    result: undefined,
+    error: { code: 'handler_error', message, taskId: member.taskId },
+  };
+}

@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { v7 } from 'uuid';
+import {
+  IdempotencyMismatchError,
+  type Job,
+  type JobInput,
+  type JobStatus,
+  type Submitter,
+  type TaskSummary,
+} from '@app/core';
+import { Database } from '@app/platform/prisma/database.js';
+import { CancelBus } from './cancellation/cancel-bus.js';
+import { TaskSender } from './queue/task-sender.js';
+import { JobTypeRegistry } from './registry/job-type-registry.js';
+import { checkJob } from './registry/check-job.js';
+import { type Acceptance, acceptJobs, type NewJob } from './store/accept-jobs.js';
+import { Batcher } from './store/batcher.js';
+import { cancelJob } from './store/cancel-job.js';
+import { retryRaces } from './store/in-transaction.js';
+import { type JobCursor, JobQueries } from './store/job-queries.js';
+
+/** Jobs that are accepted in one statement. */
+const ACCEPT_BATCH = 50;
+
+/** Submits, reads and cancels jobs, always for an owner. */
+@Injectable()
+export class Jobs {
+  private readonly accepts: Batcher<NewJob, Acceptance>;
+
+  constructor(
+    private readonly types: JobTypeRegistry,
+    private readonly queries: JobQueries,
+    private readonly sender: TaskSender,
+    private readonly bus: CancelBus,
+    private readonly database: Database,
+  ) {
+    this.accepts = new Batcher(
+      (job) => job.jobId,
+      (jobs) => this.accept(jobs),
+      ACCEPT_BATCH,
+    );
+  }
+
+  /**
+   * Accepts a job: when this resolves, it is committed. `replayed`: the idempotency key was used before by the same
+   * input, and the job is the earlier one.
+   * @throws {InvalidJobError} when the input cannot be accepted; {IdempotencyMismatchError} when the key came with
+   * another input. Nothing is written then.
+   */
+  async submit(
+    input: JobInput,
+    by: Submitter,
+    options: { idempotencyKey?: string } = {},
+  ): Promise<{ job: Job; replayed: boolean }> {
+    const checked = await checkJob(input, this.types);
+    const key = options.idempotencyKey;
+    const job: NewJob = {
+      ...checked,
+      jobId: v7(),
+      ownerId: by.ownerId,
+      actor: by.actor,
+      idempotency: key === undefined ? null : { key, bodyHash: hashOf(input) },
+    };
+    const accepted = await this.accepts.add(job);
+    if (accepted.kind === 'mismatch') throw new IdempotencyMismatchError();
+    if (accepted.kind === 'accepted') {
+      const { queue } = job;
+      this.sender.sendSoon(job.units.map(({ taskId, kind }) => ({ taskId, kind, queue, epoch: 1 })));
+    }
+    const found = await this.queries.find(by.ownerId, accepted.jobId);
+    if (!found) throw new Error('A job that was accepted is not there.');
+    return { job: found, replayed: accepted.kind === 'replayed' };
+  }
+
+  /** One job, or undefined when the owner has none of that id. */
+  find(ownerId: string, jobId: string): Promise<Job | undefined> {
+    return this.queries.find(ownerId, jobId);
+  }
+
+  /** The owner's jobs, newest first, after a cursor. */
+  page(ownerId: string, page: { limit: number; after?: JobCursor }): Promise<Job[]> {
+    return this.queries.page(ownerId, page.limit, page.after);
+  }
+
+  /** The tasks of a job in order of position, or undefined when the owner has no such job. */
+  tasks(
+    ownerId: string,
+    jobId: string,
+    page: { limit: number; after?: number },
+  ): Promise<TaskSummary[] | undefined> {
+    return this.queries.tasks(ownerId, jobId, page.limit, page.after ?? -1);
+  }
+
+  /**
+   * Cancels a job. From the answer on it is canceled, whatever its attempts still do; a repeat gives the first
+   * answer. `refused`: it has ended otherwise, or is being finalized. Undefined when the owner has no such job.
+   */
+  async cancel(
+    ownerId: string,
+    jobId: string,
+    by: { actor: string; reason?: string },
+  ): Promise<{ kind: 'canceled'; job: Job } | { kind: 'refused'; status: JobStatus } | undefined> {
+    const canceled = await cancelJob(this.database.main, ownerId, jobId, by);
+    if (!canceled) return undefined;
+    if (canceled.kind === 'refused') return canceled;
+    if (canceled.kind === 'canceled') await this.bus.publish({ jobId, generation: canceled.generation });
+    const job = await this.queries.find(ownerId, jobId);
+    return job && { kind: 'canceled', job };
+  }
+
+  private async accept(jobs: NewJob[]): Promise<Map<string, Acceptance>> {
+    const answers = await retryRaces(() => acceptJobs(this.database.main, jobs, this.sender.incarnation));
+    return new Map(jobs.map((job, index) => [job.jobId, answers[index] as Acceptance]));
+  }
+}
+
+/** Equal for equal inputs, whatever the order of their keys. */
+function hashOf(input: JobInput): string {
+  return createHash('sha256')
+    .update(JSON.stringify(sorted(input)))
+    .digest('hex');
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (value === null || typeof value !== 'object') return value;
+  const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, part]) => [key, sorted(part)]));
+}

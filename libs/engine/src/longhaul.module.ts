@@ -1,0 +1,100 @@
+import { BullModule, getQueueToken } from '@nestjs/bullmq';
+import { type DynamicModule, Module, type ModuleMetadata } from '@nestjs/common';
+import { ScheduleModule } from '@nestjs/schedule';
+import type { Queue } from 'bullmq';
+import type { JobTypeClass } from '@app/core';
+import { CONFIG } from '@app/platform/config/config.module.js';
+import type { Config } from '@app/platform/config/config.js';
+import { DatabaseModule } from '@app/platform/prisma/database.module.js';
+import { Redis } from '@app/platform/redis/redis.js';
+import { RedisModule } from '@app/platform/redis/redis.module.js';
+import { AttemptAborts } from './cancellation/attempt-aborts.js';
+import { CancelBus, CancelListener } from './cancellation/cancel-bus.js';
+import { Heartbeat } from './execution/heartbeat.js';
+import { PlanRunner } from './execution/plan-runner.js';
+import { ProgressFlusher } from './execution/progress-flusher.js';
+import { RunningTasks } from './execution/running-tasks.js';
+import { TaskExecutor } from './execution/task-executor.js';
+import { TaskRuntime } from './execution/task-runtime.js';
+import { TaskWrites } from './execution/task-writes.js';
+import { WorkerIdentity } from './execution/worker-identity.js';
+import { Jobs } from './jobs.js';
+import { Sweeper } from './queue/sweeper.js';
+import { TaskConsumer } from './queue/task-consumer.js';
+import { QUEUES, TaskSender } from './queue/task-sender.js';
+import { JOB_TYPES, JobTypeRegistry, queuesOf } from './registry/job-type-registry.js';
+import { JobQueries } from './store/job-queries.js';
+import { catalogProvider } from './syncer/catalog.provider.js';
+import { FinalizePoke } from './syncer/finalize-poke.js';
+import { Finalizer } from './syncer/finalizer.js';
+import { Syncer } from './syncer/syncer.js';
+
+/** How an application uses the engine. */
+export interface LonghaulOptions {
+  /** The classes with `@JobType`; see `discoverJobTypes`. */
+  jobTypes: JobTypeClass[];
+  /** Whether this process executes tasks, or only submits, reads and cancels jobs. */
+  executes: boolean;
+  /** Modules whose providers the job types inject. */
+  imports?: ModuleMetadata['imports'];
+}
+
+/** What only a process needs that executes tasks. */
+const EXECUTION = [
+  WorkerIdentity,
+  RunningTasks,
+  AttemptAborts,
+  CancelListener,
+  TaskWrites,
+  Heartbeat,
+  ProgressFlusher,
+  PlanRunner,
+  TaskExecutor,
+  TaskConsumer,
+  Sweeper,
+  FinalizePoke,
+  catalogProvider,
+  Finalizer,
+  Syncer,
+  TaskRuntime,
+];
+
+/** The engine: long background jobs on Postgres, Redis and BullMQ. Wants ConfigModule and ObservabilityModule. */
+@Module({})
+export class LonghaulModule {
+  static forRoot({ jobTypes, executes, imports = [] }: LonghaulOptions): DynamicModule {
+    const names = queuesOf(jobTypes);
+    return {
+      module: LonghaulModule,
+      imports: [
+        DatabaseModule,
+        RedisModule,
+        BullModule.forRootAsync({
+          inject: [Redis, CONFIG],
+          useFactory: (redis: Redis, config: Config) => ({
+            connection: redis.producer(),
+            prefix: config.REDIS_PREFIX,
+          }),
+        }),
+        BullModule.registerQueue(...names.map((name) => ({ name }))),
+        ...(executes ? [ScheduleModule.forRoot()] : []),
+        ...imports,
+      ],
+      providers: [
+        { provide: JOB_TYPES, useValue: jobTypes },
+        {
+          provide: QUEUES,
+          inject: names.map((name) => getQueueToken(name)),
+          useFactory: (...queues: Queue[]) => new Map(queues.map((queue) => [queue.name, queue])),
+        },
+        JobTypeRegistry,
+        JobQueries,
+        TaskSender,
+        CancelBus,
+        Jobs,
+        ...(executes ? [...EXECUTION, ...jobTypes] : []),
+      ],
+      exports: [Jobs, JobTypeRegistry],
+    };
+  }
+}

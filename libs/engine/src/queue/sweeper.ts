@@ -1,0 +1,135 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DEFAULT_BACKOFF, outcomeOfLostLease } from '@app/core';
+import { CONFIG } from '@app/platform/config/config.module.js';
+import type { Config } from '@app/platform/config/config.js';
+import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
+import { Database } from '@app/platform/prisma/database.js';
+import { CancelBus } from '../cancellation/cancel-bus.js';
+import { JobTypeRegistry } from '../registry/job-type-registry.js';
+import { type DueTask, lookAgain, noteSent, recallLost, takeDueTasks } from '../store/dispatch.js';
+import { type FinishMember, finishTasks } from '../store/finish-tasks.js';
+import { TaskSender } from './task-sender.js';
+
+const MOST_AT_ONCE = 500;
+/** After a send that failed. */
+const RETRY_MS = 1000;
+
+/**
+ * The authority over what is to run: sends whatever is due and was not sent, or whose message led to nothing, ends
+ * attempts whose worker has fallen silent, and sends everything again when Redis is another one than it was.
+ * Any number of them run side by side.
+ */
+@Injectable()
+export class Sweeper {
+  private stopped = false;
+  private known: string | undefined;
+  private loop: Promise<void> | undefined;
+  private wake: (() => void) | undefined;
+
+  constructor(
+    private readonly database: Database,
+    private readonly sender: TaskSender,
+    private readonly types: JobTypeRegistry,
+    private readonly bus: CancelBus,
+    @Inject(CONFIG) private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  start(): void {
+    this.loop = this.run();
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.wake?.();
+    await this.loop;
+  }
+
+  private async run(): Promise<void> {
+    while (!this.stopped) {
+      const more = await this.sweep().catch((error: Error) => {
+        this.logger.warn({ reason: error.message }, 'a sweep failed');
+        return false;
+      });
+      if (!more && !this.stopped) await this.sleep(this.config.SWEEP_INTERVAL);
+    }
+  }
+
+  /** One sweep; true when there may be more to do at once. */
+  async sweep(): Promise<boolean> {
+    await this.watchRedis();
+    const due = await takeDueTasks(this.database.main, MOST_AT_ONCE);
+    const ended = due.filter((task) => task.leaseEnded);
+    if (ended.length > 0) await this.expire(ended);
+    const open = due.filter((task) => !task.leaseEnded);
+    if (open.length > 0) await this.send(open);
+    return due.length === MOST_AT_ONCE || ended.length > 0;
+  }
+
+  private async watchRedis(): Promise<void> {
+    const incarnation = await this.sender.refreshIncarnation();
+    if (incarnation === '' || incarnation === this.known) return;
+    const lost = await recallLost(this.database.main, incarnation);
+    if (this.known !== undefined)
+      this.logger.warn({ tasks: lost }, 'Redis is a new one: open work is sent again');
+    this.known = incarnation;
+  }
+
+  private async send(tasks: DueTask[]): Promise<void> {
+    const { incarnation } = this.sender;
+    try {
+      await this.sender.send(tasks);
+      await noteSent(this.database.main, tasks, incarnation);
+    } catch (error) {
+      this.logger.debug({ reason: (error as Error).message }, 'tasks were not sent');
+      await lookAgain(this.database.main, tasks, RETRY_MS);
+    }
+  }
+
+  /** Judges attempts whose lease has ended; a worker that comes back late finds its fence refused. */
+  private async expire(tasks: DueTask[]): Promise<void> {
+    const results = await finishTasks(
+      this.database.main,
+      tasks.map((task) => this.judge(task)),
+      'sweeper',
+    );
+    for (const task of tasks) {
+      const result = results.get(task.taskId);
+      if (result?.kind !== 'applied') continue;
+      this.logger.warn(
+        { jobId: task.jobId, taskId: task.taskId, attempt: task.attempt },
+        'a lease has ended',
+      );
+      if (result.jobStatus === 'failed')
+        await this.bus.publish({ jobId: task.jobId, generation: task.generation });
+    }
+    const busy = tasks.filter((task) => results.get(task.taskId)?.kind === 'busy');
+    if (busy.length > 0) await lookAgain(this.database.main, busy, 0);
+  }
+
+  private judge(task: DueTask): FinishMember {
+    const outcome = outcomeOfLostLease({
+      ...task,
+      backoff: this.types.find(task.type)?.backoff ?? DEFAULT_BACKOFF,
+    });
+    return {
+      taskId: task.taskId,
+      fence: task.fence,
+      status: outcome.status,
+      delayMs: outcome.status === 'retrying' ? outcome.delayMs : 0,
+      charged: outcome.status !== 'queued',
+      expired: true,
+      ...('error' in outcome ? { error: outcome.error } : {}),
+    };
+  }
+
+  private sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

@@ -1,0 +1,100 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import type { Queue } from 'bullmq';
+import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
+import { Redis } from '@app/platform/redis/redis.js';
+import type { Delivery } from '../store/dispatch.js';
+
+/** Injection token of the BullMQ queues, by name. */
+export const QUEUES = Symbol('QUEUES');
+
+/** How often it is asked which life of Redis this is. */
+const ASK_MS = 1000;
+/** A send that Redis does not confirm by then has failed; the sweeper repeats it. */
+const SEND_TIMEOUT_MS = 5000;
+const MOST_AT_ONCE = 1000;
+
+/**
+ * Puts tasks into their BullMQ queues. Only ids travel; a message sent twice is one, as long as the first is there.
+ * Nobody waits for it to accept a job: what is not sent is found by the sweeper.
+ */
+@Injectable()
+export class TaskSender implements OnApplicationBootstrap, OnModuleDestroy {
+  private life = '';
+  private timer: NodeJS.Timeout | undefined;
+  private readonly sending = new Set<Promise<unknown>>();
+
+  constructor(
+    @Inject(QUEUES) private readonly queues: Map<string, Queue>,
+    private readonly redis: Redis,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  async onApplicationBootstrap(): Promise<void> {
+    await this.refreshIncarnation();
+    this.timer = setInterval(() => void this.refreshIncarnation(), ASK_MS);
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    clearInterval(this.timer);
+    await Promise.allSettled(this.sending);
+  }
+
+  /** The life of Redis that messages go to now; empty while Redis is away. */
+  get incarnation(): string {
+    return this.redis.ready ? this.life : '';
+  }
+
+  /** Asks Redis which life it is; empty when it cannot be asked. */
+  async refreshIncarnation(): Promise<string> {
+    this.life = this.redis.ready ? await this.redis.incarnation().catch(() => '') : '';
+    return this.life;
+  }
+
+  /** Sends in the background. */
+  sendSoon(deliveries: Delivery[]): void {
+    if (deliveries.length === 0 || this.incarnation === '') return;
+    const sending = this.send(deliveries)
+      .catch((error: Error) =>
+        this.logger.warn({ reason: error.message }, 'tasks were not sent; the sweeper will'),
+      )
+      .finally(() => this.sending.delete(sending));
+    this.sending.add(sending);
+  }
+
+  /** Sends, and settles when Redis has them all; rejects when it is away or does not answer. */
+  async send(deliveries: Delivery[]): Promise<void> {
+    if (!this.redis.ready) throw new Error('Redis is away.');
+    for (const name of new Set(deliveries.map((delivery) => delivery.queue))) {
+      const group = deliveries.filter((delivery) => delivery.queue === name);
+      const queue = this.queues.get(name);
+      if (!queue) throw new Error(`There is no queue "${name}" in this process.`);
+      for (let at = 0; at < group.length; at += MOST_AT_ONCE) {
+        await inTime(queue.addBulk(group.slice(at, at + MOST_AT_ONCE).map(toMessage)));
+      }
+    }
+  }
+}
+
+/** An id may hold no colon. A new epoch is a new message: BullMQ ignores an id while any record of it exists. */
+function toMessage({ taskId, epoch }: Delivery) {
+  return {
+    name: 'task',
+    data: {},
+    opts: { jobId: `${taskId}.${epoch}`, removeOnComplete: true, removeOnFail: true, attempts: 1 },
+  };
+}
+
+/** The task of a message. */
+export function taskIdOf(messageId: string): string {
+  return messageId.split('.')[0] ?? '';
+}
+
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  const stop = new AbortController();
+  const late = delay(SEND_TIMEOUT_MS, undefined, { signal: stop.signal }).then(
+    () => Promise.reject(new Error(`Redis did not confirm within ${SEND_TIMEOUT_MS} ms.`)),
+    () => work,
+  );
+  return Promise.race([work, late]).finally(() => stop.abort());
+}

@@ -1,0 +1,93 @@
+import { v7 } from 'uuid';
+import { cleanJson, InvalidJobError, type JobInput, type Json } from '@app/core';
+import type { NewJob } from '../store/accept-jobs.js';
+import { type JobTypeRegistry, queueOf, type RegisteredJobType } from './job-type-registry.js';
+
+/** Tasks that may come with a submit; a plan may yield more. */
+export const MOST_SUBMITTED_TASKS = 10_000;
+
+type Unit = NewJob['units'][number];
+
+/** A job that was checked against its type, ready to be written for an owner. */
+export type CheckedJob = Omit<NewJob, 'jobId' | 'ownerId' | 'actor' | 'idempotency'>;
+
+/**
+ * Checks a submitted job against its type and makes its tasks.
+ * @throws {InvalidJobError} naming every place that is wrong.
+ */
+export async function checkJob(input: JobInput, types: JobTypeRegistry): Promise<CheckedJob> {
+  const type = types.find(input.type);
+  if (!type) {
+    const message = `There is no job type of this name. Known: ${types.names.join(', ')}.`;
+    throw new InvalidJobError([{ pointer: '/type', message }], 'unknown-job-type');
+  }
+  if (type.hasPlan && (input.tasks !== undefined || input.numTask !== undefined)) {
+    const pointer = input.tasks === undefined ? '/numTask' : '/tasks';
+    throw new InvalidJobError([{ pointer, message: `${type.name} plans its tasks itself.` }]);
+  }
+  if (input.tasks !== undefined && input.numTask !== undefined) {
+    throw new InvalidJobError([{ pointer: '/numTask', message: 'Give either tasks or numTask.' }]);
+  }
+  const count = input.tasks?.length ?? input.numTask ?? 1;
+  const counted = input.tasks === undefined ? '/numTask' : '/tasks';
+  if (!Number.isInteger(count) || count < 1) {
+    throw new InvalidJobError([{ pointer: counted, message: 'A job has at least one task.' }]);
+  }
+  if (count > MOST_SUBMITTED_TASKS) {
+    const message = `At most ${MOST_SUBMITTED_TASKS} tasks can be submitted.`;
+    throw new InvalidJobError([{ pointer: counted, message }], 'too-many-tasks');
+  }
+  const payload = await checkPayload(type, input.payload, '/payload');
+  return {
+    type: type.name,
+    queue: queueOf(type),
+    failurePolicy: input.failurePolicy ?? 'fail-fast',
+    maxAttempts: input.attempts ?? type.attempts,
+    resumable: type.resumable,
+    finalize: type.hasFinalization || input.catalog !== undefined,
+    payload,
+    catalog: input.catalog === undefined ? null : (cleanJson(input.catalog) ?? null),
+    units: type.hasPlan ? [unit('plan', -1, null, null)] : await tasksOf(type, input, count),
+  };
+}
+
+async function tasksOf(type: RegisteredJobType, input: JobInput, count: number): Promise<Unit[]> {
+  if (input.tasks === undefined)
+    return Array.from({ length: count }, (_, position) => unit('task', position, null, null));
+  const keys = new Set<string>();
+  const units: Unit[] = [];
+  for (const [position, { key, payload }] of input.tasks.entries()) {
+    if (key !== undefined && keys.has(key)) {
+      throw new InvalidJobError([
+        { pointer: `/tasks/${position}/key`, message: 'Another task of the job has this key.' },
+      ]);
+    }
+    if (key !== undefined) keys.add(key);
+    const own =
+      payload === undefined ? null : await checkPayload(type, payload, `/tasks/${position}/payload`);
+    units.push(unit('task', position, key === undefined ? null : String(cleanJson(key)), own));
+  }
+  return units;
+}
+
+async function checkPayload(
+  type: RegisteredJobType,
+  payload: Json | undefined,
+  pointer: string,
+): Promise<Json> {
+  const parsed = await type.payload.safeParseAsync(payload);
+  if (parsed.success) return cleanJson(parsed.data) ?? null;
+  throw new InvalidJobError(
+    parsed.error.issues.map((issue) => ({
+      pointer: [
+        pointer,
+        ...issue.path.map((part) => String(part).replaceAll('~', '~0').replaceAll('/', '~1')),
+      ].join('/'),
+      message: issue.message,
+    })),
+  );
+}
+
+function unit(kind: Unit['kind'], position: number, key: string | null, payload: Json | null): Unit {
+  return { taskId: v7(), kind, position, key, payload };
+}

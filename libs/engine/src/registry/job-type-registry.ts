@@ -1,0 +1,76 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { ModuleRef } from '@nestjs/core';
+import { type JobHandler, type JobTypeClass, type JobTypePolicy, jobTypePolicy } from '@app/core';
+
+/** Injection token of the classes with `@JobType`. */
+export const JOB_TYPES = Symbol('JOB_TYPES');
+
+/** What a handler can do beside `run`; known without making an instance of it. */
+export interface RegisteredJobType extends JobTypePolicy {
+  readonly hasPlan: boolean;
+  /** Whether there is work after the last task: a result to make, or a Catalog to tell. */
+  readonly hasFinalization: boolean;
+  readonly hasCatalog: boolean;
+}
+
+/** The queue of tasks that any worker may run. */
+export const DEFAULT_QUEUE = 'default';
+
+/** The job types of this process, by name. */
+@Injectable()
+export class JobTypeRegistry {
+  private readonly types: Map<string, RegisteredJobType & { class: JobTypeClass }>;
+
+  constructor(
+    @Inject(JOB_TYPES) classes: JobTypeClass[],
+    private readonly modules: ModuleRef,
+  ) {
+    this.types = new Map(classes.map((type) => [policyOf(type).name, { ...describe(type), class: type }]));
+  }
+
+  get names(): string[] {
+    return [...this.types.keys()].toSorted();
+  }
+
+  /** The policies of a type, or undefined for an unknown one. */
+  find(name: string): RegisteredJobType | undefined {
+    return this.types.get(name);
+  }
+
+  /** The code of a type, or undefined for an unknown one. */
+  handler(name: string): JobHandler<unknown, unknown> | undefined {
+    const type = this.types.get(name);
+    return type && this.modules.get<JobHandler<unknown, unknown>>(type.class, { strict: false });
+  }
+}
+
+/** The names of all queues that a set of job types needs. */
+export function queuesOf(classes: JobTypeClass[]): string[] {
+  return [...new Set([DEFAULT_QUEUE, ...classes.map((type) => queueOf(policyOf(type)))])];
+}
+
+/** The queue of a type's tasks. */
+export function queueOf(policy: JobTypePolicy): string {
+  return policy.tag ?? DEFAULT_QUEUE;
+}
+
+/**
+ * The policies of a class.
+ * @throws {TypeError} when it carries no `@JobType`.
+ */
+export function policyOf(type: JobTypeClass): JobTypePolicy {
+  const policy = jobTypePolicy(type);
+  if (!policy) throw new TypeError(`The class ${type.name} has no @JobType.`);
+  return policy;
+}
+
+function describe(type: JobTypeClass): RegisteredJobType {
+  const handler = type.prototype as Partial<JobHandler>;
+  const hasCatalog = handler.catalog !== undefined;
+  return {
+    ...policyOf(type),
+    hasPlan: handler.plan !== undefined,
+    hasCatalog,
+    hasFinalization: hasCatalog || handler.summarize !== undefined,
+  };
+}

@@ -1,0 +1,150 @@
+import type { FailurePolicy, Json } from '@app/core';
+import type { Sql } from '@app/platform/prisma/database.js';
+
+/** Milliseconds after the commit at which the sweeper looks whether the message of a new task has led to a claim. */
+export const FIRST_LOOK_MS = 2000;
+
+/** A checked job, ready to be written. Ids are made before, so that a lost reply can be looked up. */
+export interface NewJob {
+  jobId: string;
+  ownerId: string;
+  actor: string;
+  type: string;
+  queue: string;
+  failurePolicy: FailurePolicy;
+  maxAttempts: number;
+  resumable: boolean;
+  finalize: boolean;
+  payload: Json;
+  catalog: Json | null;
+  /** The hidden plan at position -1, or the tasks from position 0. A null payload means the job's. */
+  units: {
+    taskId: string;
+    kind: 'task' | 'plan';
+    position: number;
+    key: string | null;
+    payload: Json | null;
+  }[];
+  idempotency: { key: string; bodyHash: string } | null;
+}
+
+/** What became of one submitted job. */
+export type Acceptance =
+  | { kind: 'accepted'; jobId: string }
+  /** The key was used before: by the same body (the earlier job), or by another one. */
+  | { kind: 'replayed'; jobId: string }
+  | { kind: 'mismatch' };
+
+/**
+ * Writes jobs with their tasks, dispatch rows and first event in one statement, so that a job exists whole or
+ * not at all. Of several submits with one idempotency key the first to commit wins and the others get its job.
+ * Answers come in the order of `jobs`.
+ */
+export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string): Promise<Acceptance[]> {
+  const keyed = jobs
+    .filter((job) => job.idempotency !== null)
+    .map((job) => ({
+      owner_id: job.ownerId,
+      key: job.idempotency?.key,
+      body_hash: job.idempotency?.bodyHash,
+      job_id: job.jobId,
+    }))
+    .toSorted((a, b) => compare(`${a.owner_id} ${a.key}`, `${b.owner_id} ${b.key}`));
+  const rows = jobs.map((job) => ({
+    id: job.jobId,
+    owner_id: job.ownerId,
+    submitted_by: job.actor,
+    type: job.type,
+    queue: job.queue,
+    failure_policy: job.failurePolicy,
+    max_attempts: job.maxAttempts,
+    resumable: job.resumable,
+    finalize: job.finalize,
+    payload: job.payload,
+    catalog: job.catalog ?? undefined,
+    keyed: job.idempotency !== null,
+    planning: job.units.some((unit) => unit.kind === 'plan'),
+    tasks_total: job.units.filter((unit) => unit.kind === 'task').length,
+  }));
+  const units = jobs.flatMap((job) =>
+    job.units.map((unit) => ({
+      id: unit.taskId,
+      job_id: job.jobId,
+      kind: unit.kind,
+      position: unit.position,
+      key: unit.key,
+      payload: unit.payload ?? undefined,
+    })),
+  );
+  const accepted = await sql.$queryRaw<{ id: string }[]>`
+    WITH k AS (
+      INSERT INTO idempotency_keys (owner_id, key, body_hash, job_id)
+      SELECT owner_id, key, body_hash, job_id
+      FROM jsonb_to_recordset(${JSON.stringify(keyed)}::jsonb) AS i(owner_id text, key text, body_hash text, job_id uuid)
+      ON CONFLICT DO NOTHING
+      RETURNING job_id
+    ), j AS (
+      INSERT INTO jobs (id, owner_id, submitted_by, type, queue, status, failure_policy, max_attempts, resumable,
+                        finalize, payload, catalog, planning, tasks_total)
+      SELECT i.id, owner_id, submitted_by, type, queue, 'queued', failure_policy, max_attempts, resumable,
+             finalize, COALESCE(payload, 'null'::jsonb), catalog, planning, tasks_total
+      FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+        AS i(id uuid, owner_id text, submitted_by text, type text, queue text, failure_policy text,
+             max_attempts smallint, resumable boolean, finalize boolean, payload jsonb, catalog jsonb,
+             keyed boolean, planning boolean, tasks_total int)
+      WHERE NOT keyed OR i.id IN (SELECT job_id FROM k)
+      RETURNING id, queue, submitted_by
+    ), u AS MATERIALIZED (
+      SELECT i.*, j.queue
+      FROM jsonb_to_recordset(${JSON.stringify(units)}::jsonb)
+        AS i(id uuid, job_id uuid, kind text, position int, key text, payload jsonb)
+      JOIN j ON j.id = i.job_id
+    ), t AS (
+      INSERT INTO tasks (id, job_id, position, kind) SELECT id, job_id, position, kind FROM u
+    ), i AS (
+      INSERT INTO task_inputs (job_id, position, task_id, key, payload)
+      SELECT job_id, position, id, key, payload FROM u
+    ), d AS (
+      INSERT INTO dispatch (id, kind, job_id, queue, look_again_at, incarnation)
+      SELECT id, kind, job_id, queue,
+             clock_timestamp() + make_interval(secs => ${incarnation === '' ? 0 : FIRST_LOOK_MS / 1000}::float8),
+             ${incarnation}
+      FROM u
+    ), e AS (
+      INSERT INTO job_events (job_id, generation, version, kind, actor) SELECT id, 1, 1, 'job.queued', submitted_by FROM j
+    )
+    SELECT id FROM j`;
+  const written = new Set(accepted.map((row) => row.id));
+  const losers = jobs.filter((job) => !written.has(job.jobId));
+  const earlier = losers.length === 0 ? [] : await findKeys(sql, losers);
+  return jobs.map((job): Acceptance => {
+    if (written.has(job.jobId)) return { kind: 'accepted', jobId: job.jobId };
+    const known = earlier.find((row) => row.owner_id === job.ownerId && row.key === job.idempotency?.key);
+    if (!known) throw new Error('An idempotency key vanished while it was read.');
+    return known.body_hash === job.idempotency?.bodyHash
+      ? { kind: 'replayed', jobId: known.job_id }
+      : { kind: 'mismatch' };
+  });
+}
+
+interface KeyRow {
+  owner_id: string;
+  key: string;
+  body_hash: string;
+  job_id: string;
+}
+
+/** Read in a statement of its own: the winner committed after the snapshot of the insert was taken. */
+async function findKeys(sql: Sql, jobs: NewJob[]): Promise<KeyRow[]> {
+  const owners = jobs.map((job) => job.ownerId);
+  const keys = jobs.map((job) => job.idempotency?.key ?? '');
+  return sql.$queryRaw<KeyRow[]>`
+    SELECT k.owner_id, k.key, k.body_hash, k.job_id
+    FROM unnest(${owners}::text[], ${keys}::text[]) AS m(owner_id, key)
+    JOIN idempotency_keys k ON k.owner_id = m.owner_id AND k.key = m.key`;
+}
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

@@ -1,0 +1,113 @@
+import { type Json, taskSourcesOf } from '@app/core';
+import type { Sql } from '@app/platform/prisma/database.js';
+
+/** A delivery that wants to run. The nonce makes a claim repeated after a lost reply recognisable. */
+export interface ClaimMember {
+  taskId: string;
+  nonce: string;
+}
+
+/** A claimed task with all that its handler needs. Every later write names `fence`. */
+export interface ClaimedTask {
+  taskId: string;
+  jobId: string;
+  ownerId: string;
+  type: string;
+  kind: 'task' | 'plan';
+  fence: number;
+  attempt: number;
+  maxAttempts: number;
+  resumable: boolean;
+  generation: number;
+  position: number;
+  key: string | null;
+  payload: Json;
+  jobPayload: Json;
+  checkpoint: Json | null;
+  jobCreatedAt: Date;
+}
+
+/** `not-open`: ended, running elsewhere or unknown. `busy`: somebody holds the row; try again. */
+export type ClaimResult = { kind: 'claimed'; task: ClaimedTask } | { kind: 'busy' } | { kind: 'not-open' };
+
+interface Row extends ClaimedTask {
+  outcome: 'claimed' | 'busy' | 'not-open';
+  member: string;
+}
+
+/**
+ * Claims tasks for a worker in one statement: fence and attempt rise by one, the lease runs by the clock of
+ * Postgres, and a job whose first task this is becomes active. A job row is locked only for that.
+ */
+export async function claimTasks(
+  sql: Sql,
+  members: ClaimMember[],
+  worker: string,
+  leaseMs: number,
+): Promise<Map<string, ClaimResult>> {
+  const ids = members.map((member) => member.taskId);
+  const nonces = members.map((member) => member.nonce);
+  const open = taskSourcesOf('claim');
+  const rows = await sql.$queryRaw<Row[]>`
+    WITH m AS MATERIALIZED (
+      SELECT * FROM unnest(${ids}::uuid[], ${nonces}::uuid[]) AS m(task_id, nonce) ORDER BY 1 OFFSET 0
+    ), seen AS MATERIALIZED (
+      SELECT t.id, t.job_id, t.status, t.nonce, m.nonce AS claim FROM m JOIN tasks t ON t.id = m.task_id
+    ), opened AS (
+      UPDATE jobs j SET status = 'active', version = j.version + 1, started_at = COALESCE(j.started_at, clock_timestamp())
+      FROM (
+        SELECT id FROM jobs WHERE id IN (SELECT job_id FROM seen) AND status = 'queued'
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+      ) q
+      WHERE j.id = q.id
+      RETURNING j.id, j.generation, j.version
+    ), running AS MATERIALIZED (
+      SELECT id FROM opened
+      UNION SELECT id FROM jobs WHERE id IN (SELECT job_id FROM seen) AND status = 'active'
+    ), locked AS MATERIALIZED (
+      SELECT t.id FROM tasks t
+      WHERE t.id IN (SELECT s.id FROM seen s JOIN running r ON r.id = s.job_id) AND t.status = ANY(${open}::text[])
+      ORDER BY t.id FOR NO KEY UPDATE SKIP LOCKED
+    ), claimed AS (
+      UPDATE tasks t SET status = 'active', fence = t.fence + 1, attempt = t.attempt + 1, nonce = s.claim,
+        worker = ${worker}::uuid, lease_until = clock_timestamp() + make_interval(secs => ${leaseMs / 1000}::float8),
+        started_at = COALESCE(t.started_at, clock_timestamp())
+      FROM locked l JOIN seen s ON s.id = l.id
+      WHERE t.id = l.id
+      RETURNING t.id, t.job_id, t.kind, t.fence, t.attempt, t.position
+    ), d AS (
+      UPDATE dispatch d SET look_again_at = clock_timestamp() + make_interval(secs => ${leaseMs / 1000}::float8)
+      FROM claimed c WHERE d.id = c.id AND d.kind = c.kind
+    ), mine AS (
+      SELECT * FROM claimed
+      UNION ALL
+      SELECT t.id, t.job_id, t.kind, t.fence, t.attempt, t.position FROM tasks t JOIN seen s ON s.id = t.id
+      WHERE s.status = 'active' AND s.nonce = s.claim
+    ), e1 AS (
+      INSERT INTO job_events (job_id, generation, version, kind, actor)
+      SELECT id, generation, version, 'job.active', 'worker:' || ${worker} FROM opened
+    ), e2 AS (
+      INSERT INTO job_events (job_id, generation, version, kind, actor, data)
+      SELECT c.job_id, max(j.generation), max(COALESCE(o.version, j.version)), 'tasks.active', 'worker:' || ${worker},
+        jsonb_build_object('tasks', jsonb_agg(jsonb_build_object('id', c.id, 'fence', c.fence, 'attempt', c.attempt)))
+      FROM claimed c JOIN jobs j ON j.id = c.job_id LEFT JOIN opened o ON o.id = c.job_id
+      WHERE c.kind = 'task' GROUP BY c.job_id
+    )
+    SELECT m.task_id::text AS member,
+      CASE WHEN c.id IS NOT NULL THEN 'claimed'
+           WHEN s.status = ANY(${open}::text[]) AND j.status IN ('queued', 'active') THEN 'busy'
+           ELSE 'not-open' END AS outcome,
+      c.id::text AS "taskId", c.job_id::text AS "jobId", c.kind, c.fence, c.attempt, c.position,
+      j.owner_id AS "ownerId", j.type, j.max_attempts AS "maxAttempts", j.resumable, j.generation,
+      i.key, COALESCE(i.payload, j.payload) AS payload, j.payload AS "jobPayload", o.checkpoint, j.created_at AS "jobCreatedAt"
+    FROM m LEFT JOIN seen s ON s.id = m.task_id
+      LEFT JOIN jobs j ON j.id = s.job_id
+      LEFT JOIN mine c ON c.id = m.task_id
+      LEFT JOIN task_inputs i ON i.job_id = c.job_id AND i.position = c.position
+      LEFT JOIN task_outputs o ON o.task_id = c.id`;
+  return new Map(rows.map((row) => [row.member, toResult(row)]));
+}
+
+function toResult({ outcome, member: _member, ...task }: Row): ClaimResult {
+  return outcome === 'claimed' ? { kind: 'claimed', task } : { kind: outcome };
+}

@@ -1,0 +1,103 @@
+import type { TaskStatus } from '@app/core';
+import type { Sql } from '@app/platform/prisma/database.js';
+
+/** What is sent to a queue: the epoch makes a new message of a task that was handed back or lost. */
+export interface Delivery {
+  taskId: string;
+  kind: 'task' | 'plan';
+  queue: string;
+  epoch: number;
+  /** Set by the sweeper: the row is only moved if nobody, such as a claim, has moved it since. */
+  mark?: string;
+}
+
+/** Milliseconds after which a message that was sent, and led to no claim, is sent again under the same id. */
+const RESEND_MS = 60_000;
+/** How long a row is left to the sweeper that took it. */
+const SWEEP_LEASE_MS = 5000;
+
+/** A unit of work whose time has come. */
+export interface DueTask extends Delivery {
+  jobId: string;
+  type: string;
+  generation: number;
+  status: TaskStatus;
+  fence: number;
+  attempt: number;
+  crashes: number;
+  maxAttempts: number;
+  resumable: boolean;
+  leaseEnded: boolean;
+}
+
+/**
+ * Takes the tasks and plans whose time has come, by moving the time on: whoever else sweeps passes them by. Commits
+ * before anything is sent. An attempt whose lease still runs is looked at again when it ends.
+ */
+export async function takeDueTasks(sql: Sql, limit: number): Promise<DueTask[]> {
+  return sql.$queryRaw<DueTask[]>`
+    WITH due AS MATERIALIZED (
+      SELECT id, kind FROM dispatch
+      WHERE look_again_at <= clock_timestamp() AND kind IN ('task', 'plan')
+      ORDER BY look_again_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
+    ), state AS MATERIALIZED (
+      SELECT d.id, d.kind, t.status, t.fence, t.attempt, t.crashes, t.lease_until,
+        t.status = 'active' AND t.lease_until > clock_timestamp() AS leased
+      FROM due d JOIN tasks t ON t.id = d.id
+    ), moved AS (
+      UPDATE dispatch d SET look_again_at = CASE WHEN s.leased THEN s.lease_until
+        ELSE clock_timestamp() + make_interval(secs => ${SWEEP_LEASE_MS / 1000}::float8) END
+      FROM state s WHERE d.id = s.id AND d.kind = s.kind
+      RETURNING d.id, d.kind, d.job_id, d.queue, d.epoch, d.look_again_at
+    )
+    SELECT m.id::text AS "taskId", m.kind, m.queue, m.epoch, m.look_again_at::text AS mark, m.job_id::text AS "jobId", j.type, j.generation, s.status, s.fence,
+      s.attempt, s.crashes, j.max_attempts AS "maxAttempts", j.resumable,
+      s.status = 'active' AS "leaseEnded"
+    FROM moved m JOIN state s ON s.id = m.id AND s.kind = m.kind JOIN jobs j ON j.id = m.job_id
+    WHERE NOT s.leased`;
+}
+
+/** Notes which messages reached which life of Redis. A row that has moved on since is left alone. */
+export async function noteSent(sql: Sql, sent: Delivery[], incarnation: string): Promise<void> {
+  await moveLook(sql, sent, RESEND_MS, incarnation);
+}
+
+/** Lets units of work be looked at again soon, as after a send that failed. */
+export async function lookAgain(sql: Sql, deliveries: Delivery[], afterMs: number): Promise<void> {
+  await moveLook(sql, deliveries, afterMs, '');
+}
+
+async function moveLook(
+  sql: Sql,
+  deliveries: Delivery[],
+  afterMs: number,
+  incarnation: string,
+): Promise<void> {
+  const ids = deliveries.map((delivery) => delivery.taskId);
+  const kinds = deliveries.map((delivery) => delivery.kind);
+  const epochs = deliveries.map((delivery) => delivery.epoch);
+  const marks = deliveries.map((delivery) => delivery.mark ?? null);
+  await sql.$executeRaw`
+    UPDATE dispatch d SET incarnation = ${incarnation},
+      look_again_at = clock_timestamp() + make_interval(secs => ${afterMs / 1000}::float8)
+    FROM (
+      SELECT d.id, d.kind
+      FROM unnest(${ids}::uuid[], ${kinds}::text[], ${epochs}::int[], ${marks}::timestamptz[]) AS m(id, kind, epoch, mark)
+      JOIN dispatch d ON d.id = m.id AND d.kind = m.kind AND d.epoch = m.epoch
+        AND (m.mark IS NULL OR d.look_again_at = m.mark)
+      ORDER BY d.id FOR UPDATE OF d SKIP LOCKED
+    ) l
+    WHERE d.id = l.id AND d.kind = l.kind`;
+}
+
+/** Makes everything due that was sent to another life of Redis; the same message ids are sent again. */
+export async function recallLost(sql: Sql, incarnation: string): Promise<number> {
+  return sql.$executeRaw`
+    UPDATE dispatch d SET look_again_at = clock_timestamp(), incarnation = ''
+    FROM (
+      SELECT id, kind FROM dispatch
+      WHERE kind IN ('task', 'plan') AND incarnation NOT IN ('', ${incarnation})
+      ORDER BY id FOR UPDATE SKIP LOCKED
+    ) l
+    WHERE d.id = l.id AND d.kind = l.kind`;
+}

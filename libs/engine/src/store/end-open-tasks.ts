@@ -1,0 +1,39 @@
+import type { Sql } from '@app/platform/prisma/database.js';
+
+/**
+ * Ends every task of jobs that have just ended: the second statement of a transaction whose first one has changed
+ * the job rows and holds their locks. A statement of its own because only a new snapshot sees the tasks that a
+ * plan or a claim committed while the first one waited. The fence rises, so that from the commit on nothing is
+ * accepted from an attempt that still runs.
+ * @param stops whether to open the receipt of a cancel for each attempt that runs.
+ */
+export async function endOpenTasks(sql: Sql, jobIds: string[], actor: string, stops: boolean): Promise<void> {
+  await sql.$executeRaw`
+    WITH open AS MATERIALIZED (
+      SELECT t.id, t.job_id, t.kind, t.status, t.worker, t.generation
+      FROM task_inputs i JOIN tasks t ON t.id = i.task_id
+      WHERE i.job_id = ANY(${jobIds}::uuid[]) AND t.finished_at IS NULL
+      ORDER BY t.id FOR NO KEY UPDATE OF t
+    ), ended AS (
+      UPDATE tasks t SET status = 'canceled', fence = t.fence + 1, lease_until = NULL, finished_at = clock_timestamp()
+      FROM open o WHERE t.id = o.id
+    ), gone AS (
+      DELETE FROM dispatch d USING open o WHERE d.id = o.id AND d.kind = o.kind
+    ), counted AS (
+      SELECT job_id, count(*) FILTER (WHERE kind = 'task')::int AS canceled,
+        jsonb_agg(id) FILTER (WHERE kind = 'task') AS ids
+      FROM open GROUP BY job_id
+    ), j AS (
+      UPDATE jobs j SET tasks_canceled = j.tasks_canceled + c.canceled, planning = false
+      FROM counted c WHERE j.id = c.job_id
+      RETURNING j.id, j.generation, j.version
+    ), e AS (
+      INSERT INTO job_events (job_id, generation, version, kind, actor, data)
+      SELECT j.id, j.generation, j.version, 'tasks.canceled', ${actor}, jsonb_build_object('tasks', c.ids)
+      FROM j JOIN counted c ON c.job_id = j.id WHERE c.canceled > 0
+    )
+    INSERT INTO cancel_stops (job_id, generation, task_id, worker)
+    SELECT o.job_id, j.generation, o.id, o.worker FROM open o JOIN j ON j.id = o.job_id
+    WHERE o.status = 'active' AND ${stops}
+    ON CONFLICT DO NOTHING`;
+}

@@ -1,0 +1,128 @@
+import type { JobFailure, Json } from '@app/core';
+import { Prisma, type Sql } from '@app/platform/prisma/database.js';
+
+/** A job that waits to be finalized, taken for a while. `epoch` is the fence of this turn. */
+export interface DueFinalization {
+  jobId: string;
+  epoch: number;
+  ownerId: string;
+  type: string;
+  generation: number;
+  payload: Json;
+  catalog: { [key: string]: Json } | null;
+  maxAttempts: number;
+  createdAt: Date;
+  /** The stored call, once it has been computed. */
+  call: { key: string; body: string; attempts: number } | null;
+}
+
+/** Takes jobs whose finalization is due; whoever else looks passes them by until `leaseMs` is over. */
+export async function takeDueFinalizations(
+  sql: Sql,
+  limit: number,
+  leaseMs: number,
+): Promise<DueFinalization[]> {
+  return sql.$queryRaw<DueFinalization[]>`
+    WITH due AS MATERIALIZED (
+      SELECT id FROM dispatch WHERE kind = 'finalize' AND look_again_at <= clock_timestamp()
+      ORDER BY look_again_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
+    ), taken AS (
+      UPDATE dispatch d SET epoch = d.epoch + 1,
+        look_again_at = clock_timestamp() + make_interval(secs => ${leaseMs / 1000}::float8)
+      FROM due WHERE d.id = due.id AND d.kind = 'finalize'
+      RETURNING d.id, d.epoch
+    )
+    SELECT j.id::text AS "jobId", taken.epoch, j.owner_id AS "ownerId", j.type, j.generation, j.payload, j.catalog,
+      j.max_attempts AS "maxAttempts", j.created_at AS "createdAt",
+      CASE WHEN c.job_id IS NULL THEN NULL
+        ELSE jsonb_build_object('key', c.idempotency_key, 'body', c.body, 'attempts', c.attempts) END AS call
+    FROM taken JOIN jobs j ON j.id = taken.id
+      LEFT JOIN catalog_calls c ON c.job_id = j.id AND c.generation = j.generation`;
+}
+
+/** Whether the turn is still ours; every statement below is guarded by it. */
+const held = (turn: { jobId: string; epoch: number }) => Prisma.sql`
+  SELECT d.id FROM dispatch d WHERE d.id = ${turn.jobId}::uuid AND d.kind = 'finalize' AND d.epoch = ${turn.epoch}`;
+
+/** Stores what will be posted, before the first POST, so that every later one says the same. False when the turn is over. */
+export async function storeCatalogCall(
+  sql: Sql,
+  turn: { jobId: string; epoch: number },
+  call: { key: string; body: string } | null,
+  result: Json | undefined,
+): Promise<boolean> {
+  const written = await sql.$executeRaw`
+    WITH j AS (
+      UPDATE jobs SET result = COALESCE(${result === undefined ? null : JSON.stringify(result)}::jsonb, result)
+      WHERE id IN (${held(turn)}) AND status = 'finalizing'
+      RETURNING id, generation
+    ), c AS (
+      INSERT INTO catalog_calls (job_id, generation, idempotency_key, body)
+      SELECT id, generation, ${call?.key ?? ''}, ${call?.body ?? ''} FROM j WHERE ${call !== null}
+      ON CONFLICT (job_id, generation) DO NOTHING
+    )
+    UPDATE dispatch SET look_again_at = look_again_at WHERE id IN (SELECT id FROM j) AND kind = 'finalize'`;
+  return written === 1;
+}
+
+/** Counts a POST before it is made. False when the turn is over: it must not be made. */
+export async function countCatalogCall(sql: Sql, turn: { jobId: string; epoch: number }): Promise<boolean> {
+  const written = await sql.$executeRaw`
+    UPDATE catalog_calls c SET attempts = attempts + 1
+    FROM jobs j
+    WHERE j.id IN (${held(turn)}) AND j.status = 'finalizing' AND c.job_id = j.id AND c.generation = j.generation`;
+  return written === 1;
+}
+
+/** Ends a job in `finalizing`: completed, or failed with an error. False when the turn is over. */
+export async function endFinalization(
+  sql: Sql,
+  turn: { jobId: string; epoch: number },
+  actor: string,
+  error: JobFailure | null,
+): Promise<boolean> {
+  const status = error === null ? 'completed' : 'failed';
+  const written = await sql.$executeRaw`
+    WITH j AS (
+      UPDATE jobs SET status = ${status}, outcome = ${status}, version = version + 1, finished_at = clock_timestamp(),
+        progress = CASE WHEN ${status} = 'completed' THEN 100 ELSE progress END,
+        error = ${error === null ? null : JSON.stringify(error)}::jsonb
+      WHERE id IN (${held(turn)}) AND status = 'finalizing'
+      RETURNING id, generation, version
+    ), e AS (
+      INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
+      SELECT id, generation, version, ${`job.${status}`}, ${actor}, ${error?.code ?? null} FROM j
+    )
+    DELETE FROM dispatch WHERE id IN (SELECT id FROM j) AND kind = 'finalize'`;
+  return written === 1;
+}
+
+/** Lets a finalization whose outcome is unknown be taken up again. */
+export async function postponeFinalization(
+  sql: Sql,
+  turn: { jobId: string; epoch: number },
+  delayMs: number,
+  reason: string,
+): Promise<void> {
+  await sql.$executeRaw`
+    WITH c AS (
+      UPDATE catalog_calls c SET last_error = ${reason} FROM jobs j
+      WHERE j.id IN (${held(turn)}) AND c.job_id = j.id AND c.generation = j.generation
+    )
+    UPDATE dispatch SET look_again_at = clock_timestamp() + make_interval(secs => ${delayMs / 1000}::float8)
+    WHERE id IN (${held(turn)}) AND kind = 'finalize'`;
+}
+
+/** The results of a job's completed tasks after a position, in order. */
+export async function completedResults(
+  sql: Sql,
+  jobId: string,
+  after: number,
+  limit: number,
+): Promise<{ taskId: string; position: number; key: string | null; result: Json | null }[]> {
+  return sql.$queryRaw`
+    SELECT t.id::text AS "taskId", i.position, i.key, o.result
+    FROM task_inputs i JOIN tasks t ON t.id = i.task_id LEFT JOIN task_outputs o ON o.task_id = t.id
+    WHERE i.job_id = ${jobId}::uuid AND i.position > ${after} AND t.kind = 'task' AND t.status = 'completed'
+    ORDER BY i.position LIMIT ${limit}`;
+}

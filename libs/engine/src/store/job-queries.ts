@@ -1,0 +1,125 @@
+import { Injectable } from '@nestjs/common';
+import type { CancelReceipt, Job, JobFailure, TaskSummary } from '@app/core';
+import { Database, Prisma } from '@app/platform/prisma/database.js';
+
+/** Where a page of jobs goes on: after the job of this time and id. */
+export interface JobCursor {
+  createdAt: Date;
+  jobId: string;
+}
+
+interface JobRow extends Omit<Job, 'tasks' | 'cancelReceipt' | 'error'> {
+  planning: boolean;
+  total: number;
+  completed: number;
+  failed: number;
+  canceled: number;
+  error: JobFailure | null;
+  requestedAt: Date | null;
+  cancelActor: string | null;
+  cancelReason: string | null;
+}
+
+interface StopRow {
+  jobId: string;
+  taskId: string;
+  worker: string | null;
+  deliveredAt: Date | null;
+  stoppedAt: Date | null;
+  fencedAt: Date | null;
+}
+
+/** Reads jobs for their owners. Nothing here can be asked without an owner. */
+@Injectable()
+export class JobQueries {
+  constructor(private readonly database: Database) {}
+
+  /** One job, or undefined when the owner has none of that id. */
+  async find(ownerId: string, jobId: string): Promise<Job | undefined> {
+    return (await this.select(Prisma.sql`j.owner_id = ${ownerId} AND j.id = ${jobId}::uuid`, 1))[0];
+  }
+
+  /** The owner's jobs, newest first. */
+  async page(ownerId: string, limit: number, after?: JobCursor): Promise<Job[]> {
+    const where = after
+      ? Prisma.sql`j.owner_id = ${ownerId} AND (j.created_at, j.id) < (${after.createdAt}::timestamptz, ${after.jobId}::uuid)`
+      : Prisma.sql`j.owner_id = ${ownerId}`;
+    return this.select(where, limit);
+  }
+
+  /** The tasks of a job after a position, or undefined when the owner has no such job. */
+  async tasks(
+    ownerId: string,
+    jobId: string,
+    limit: number,
+    after: number,
+  ): Promise<TaskSummary[] | undefined> {
+    const [owned, tasks] = await Promise.all([
+      this.database.main.$queryRaw<unknown[]>`
+        SELECT 1 FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId}`,
+      this.database.main.$queryRaw<TaskSummary[]>`
+        SELECT t.id::text AS "taskId", i.position, i.key, t.status, t.progress, t.attempt, t.worker::text AS worker, o.result,
+          CASE WHEN t.status <> 'completed' THEN o.error END AS error,
+          t.started_at AS "startedAt", t.finished_at AS "finishedAt"
+        FROM jobs j JOIN task_inputs i ON i.job_id = j.id JOIN tasks t ON t.id = i.task_id
+          LEFT JOIN task_outputs o ON o.task_id = t.id
+        WHERE j.id = ${jobId}::uuid AND j.owner_id = ${ownerId} AND i.position > ${Math.max(after, -1)} AND t.kind = 'task'
+        ORDER BY i.position LIMIT ${limit}`,
+    ]);
+    return owned.length === 0 ? undefined : tasks;
+  }
+
+  private async select(where: Prisma.Sql, limit: number): Promise<Job[]> {
+    const rows = await this.database.main.$queryRaw<JobRow[]>`
+      SELECT j.id::text AS "jobId", j.type, j.status, j.progress, j.detail, j.version, j.generation,
+        j.failure_policy AS "failurePolicy", j.max_attempts AS attempts, j.payload, j.result,
+        CASE WHEN j.status = 'failed' THEN j.error END AS error, j.planning, j.tasks_total AS total,
+        j.tasks_completed AS completed, j.tasks_failed AS failed, j.tasks_canceled AS canceled,
+        j.created_at AS "createdAt", j.started_at AS "startedAt", j.finished_at AS "finishedAt",
+        c.requested_at AS "requestedAt", c.actor AS "cancelActor", c.reason AS "cancelReason"
+      FROM jobs j LEFT JOIN cancellations c ON c.job_id = j.id AND c.generation = j.generation
+      WHERE ${where}
+      ORDER BY j.created_at DESC, j.id DESC LIMIT ${limit}`;
+    const canceled = rows.filter((row) => row.requestedAt !== null);
+    const stops = canceled.length === 0 ? [] : await this.stops(canceled.map((row) => row.jobId));
+    return rows.map((row) => toJob(row, stops));
+  }
+
+  private stops(jobIds: string[]): Promise<StopRow[]> {
+    return this.database.main.$queryRaw<StopRow[]>`
+      SELECT s.job_id::text AS "jobId", s.task_id::text AS "taskId", s.worker::text AS worker,
+        s.delivered_at AS "deliveredAt", s.stopped_at AS "stoppedAt", s.fenced_at AS "fencedAt"
+      FROM cancel_stops s JOIN jobs j ON j.id = s.job_id AND j.generation = s.generation
+      WHERE s.job_id = ANY(${jobIds}::uuid[]) ORDER BY s.task_id`;
+  }
+}
+
+function toJob(row: JobRow, stops: StopRow[]): Job {
+  const { planning, total, completed, failed, canceled, requestedAt, cancelActor, cancelReason, ...job } =
+    row;
+  return {
+    ...job,
+    tasks: { ...(planning ? {} : { total }), completed, failed, canceled },
+    cancelReceipt:
+      requestedAt === null
+        ? null
+        : receipt(
+            { requestedAt, actor: cancelActor ?? '', reason: cancelReason },
+            stops.filter((stop) => stop.jobId === row.jobId),
+          ),
+  };
+}
+
+function receipt(
+  request: Pick<CancelReceipt, 'requestedAt' | 'actor' | 'reason'>,
+  rows: StopRow[],
+): CancelReceipt {
+  const stops = rows.map(({ jobId: _jobId, ...stop }) => stop);
+  return { state: receiptState(stops), ...request, stops };
+}
+
+function receiptState(stops: CancelReceipt['stops']): CancelReceipt['state'] {
+  if (stops.every((stop) => stop.stoppedAt !== null)) return 'stopped';
+  if (stops.every((stop) => stop.stoppedAt !== null || stop.fencedAt !== null)) return 'fenced';
+  return stops.every((stop) => stop.deliveredAt !== null) ? 'delivered' : 'requested';
+}

@@ -1,0 +1,168 @@
+import { Inject, Injectable } from '@nestjs/common';
+import {
+  backoffMs,
+  type CatalogEntry,
+  cleanJson,
+  cleanResult,
+  DEFAULT_BACKOFF,
+  errorMessage,
+  type JobFailure,
+  type JobHandler,
+  type JobView,
+  type Json,
+  PermanentError,
+  type TaskResults,
+} from '@app/core';
+import type { CatalogClient } from '@app/platform/catalog/catalog-client.js';
+import { CONFIG } from '@app/platform/config/config.module.js';
+import type { Config } from '@app/platform/config/config.js';
+import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
+import { Database } from '@app/platform/prisma/database.js';
+import { WorkerIdentity } from '../execution/worker-identity.js';
+import { JobTypeRegistry } from '../registry/job-type-registry.js';
+import {
+  completedResults,
+  countCatalogCall,
+  type DueFinalization,
+  endFinalization,
+  postponeFinalization,
+  storeCatalogCall,
+} from '../store/finalization.js';
+import { CATALOG } from './catalog.provider.js';
+import { catalogBody, isOurRecord } from './catalog-body.js';
+
+/** Times that a job's own summarize or catalog may fail before the job does. */
+const OWN_TRIES = 3;
+/** A job whose type this process lacks is left to others. */
+const UNKNOWN_TYPE_PAUSE_MS = 5000;
+const PAGE = 500;
+
+type Call = NonNullable<DueFinalization['call']>;
+
+/**
+ * Does what is left of a job after its last task: makes its result, tells the Catalog, and only then completes it.
+ * What is posted is stored before the first POST and never changes; an outcome that is not known is asked for
+ * before anything is posted again.
+ */
+@Injectable()
+export class Finalizer {
+  constructor(
+    private readonly database: Database,
+    private readonly types: JobTypeRegistry,
+    private readonly identity: WorkerIdentity,
+    @Inject(CATALOG) private readonly catalog: CatalogClient,
+    @Inject(CONFIG) private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** One turn for one job. Never rejects: what goes wrong is noted and tried again. */
+  async finalize(job: DueFinalization, signal: AbortSignal): Promise<void> {
+    try {
+      await this.turn(job, signal);
+    } catch (error) {
+      this.logger.warn({ jobId: job.jobId, reason: (error as Error).message }, 'a finalization waits');
+      await this.postpone(job, errorMessage(error)).catch(() => {});
+    }
+  }
+
+  private async turn(job: DueFinalization, signal: AbortSignal): Promise<void> {
+    let { call } = job;
+    if (!call) {
+      const prepared = await this.prepare(job);
+      if (prepared === 'over') return;
+      call = prepared;
+    }
+    if (!call) return this.end(job, null);
+    const body = JSON.parse(call.body) as { [key: string]: Json };
+    if (call.attempts > 0) {
+      const finding = await this.catalog.find(String(body['id']), signal);
+      if ('found' in finding && isOurRecord(finding.found, body)) return this.end(job, null);
+      if ('unknown' in finding) return this.postpone(job, finding.unknown, finding.retryAfterMs);
+    }
+    if (!(await countCatalogCall(this.database.main, job))) return;
+    const answer = await this.catalog.post(call.body, call.key, signal);
+    switch (answer.kind) {
+      case 'accepted':
+        return this.end(job, null);
+      case 'rejected':
+        return this.end(job, { code: 'catalog_rejected', message: answer.message });
+      case 'unknown':
+        return this.postpone(job, answer.reason, answer.retryAfterMs);
+    }
+  }
+
+  /** Computes and stores what will be posted. Null: nothing will. `over`: the turn has ended. */
+  private async prepare(job: DueFinalization): Promise<Call | null | 'over'> {
+    const handler = this.types.handler(job.type);
+    if (!handler) {
+      await postponeFinalization(
+        this.database.main,
+        job,
+        UNKNOWN_TYPE_PAUSE_MS,
+        'This worker lacks the job type.',
+      );
+      return 'over';
+    }
+    let made: { result: Json | undefined; entry: CatalogEntry | undefined };
+    try {
+      made = await this.compute(job, handler);
+    } catch (error) {
+      if (!(error instanceof PermanentError) && job.epoch <= OWN_TRIES) throw error;
+      await this.end(job, { code: 'handler_error', message: errorMessage(error) });
+      return 'over';
+    }
+    const { result, entry } = made;
+    const call = entry && {
+      key: `${job.jobId}.${job.generation}`,
+      body: JSON.stringify(catalogBody(entry, this.config)),
+      attempts: 0,
+    };
+    const stored = await storeCatalogCall(this.database.main, job, call ?? null, result);
+    return stored ? (call ?? null) : 'over';
+  }
+
+  private async compute(job: DueFinalization, handler: JobHandler<unknown, unknown>) {
+    const view: JobView = {
+      jobId: job.jobId,
+      type: job.type,
+      ownerId: job.ownerId,
+      generation: job.generation,
+      payload: job.payload,
+      createdAt: job.createdAt,
+    };
+    const result = cleanResult(await handler.summarize?.(view, this.results(job.jobId)));
+    const entry = handler.catalog?.(view, result);
+    if (job.catalog === null) return { result, entry: entry && clean(entry) };
+    const bare: CatalogEntry = { id: job.jobId, metadata: {}, links: [] };
+    return { result, entry: clean({ ...(entry ?? bare), metadata: job.catalog }) };
+  }
+
+  private async *results(
+    jobId: string,
+  ): TaskResults extends AsyncIterable<infer R> ? AsyncGenerator<R> : never {
+    for (let after = -1; ;) {
+      const page = await completedResults(this.database.main, jobId, after, PAGE);
+      for (const { taskId, key, result } of page) yield { taskId, key, result: result ?? undefined };
+      const last = page.at(-1);
+      if (!last || page.length < PAGE) return;
+      after = last.position;
+    }
+  }
+
+  private async end(job: DueFinalization, error: JobFailure | null): Promise<void> {
+    const ended = await endFinalization(this.database.main, job, this.identity.actor, error);
+    if (ended && error)
+      this.logger.warn({ jobId: job.jobId, code: error.code }, 'a job failed while it was finalized');
+  }
+
+  private async postpone(job: DueFinalization, reason: string, retryAfterMs = 0): Promise<void> {
+    // The first pause is short: most unknown outcomes are a lost reply, and asking is cheap.
+    const delayMs = Math.max(retryAfterMs, 100 + backoffMs(DEFAULT_BACKOFF, Math.max(1, job.epoch - 1)));
+    this.logger.info({ jobId: job.jobId, reason, delayMs }, 'the Catalog is asked again later');
+    await postponeFinalization(this.database.main, job, delayMs, reason);
+  }
+}
+
+function clean(entry: CatalogEntry): CatalogEntry {
+  return { ...entry, metadata: cleanJson(entry.metadata) as { [key: string]: Json } };
+}

@@ -1,0 +1,220 @@
+import { availableParallelism } from 'node:os';
+import { delimiter } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { ConfigError, ENVIRONMENT, loadConfig, SERVICE_TYPES } from './config.js';
+
+type Env = Record<string, string | undefined>;
+
+/** What a task worker needs at least. */
+const LEAST: Env = {
+  SERVICE_TYPE: 'task-worker',
+  DATABASE_URL: 'postgres://localhost/longhaul',
+  REDIS_URL: 'redis://localhost',
+  CATALOG_URL: 'http://catalog:8080',
+};
+const NAMES = Object.keys(ENVIRONMENT.shape);
+
+/** The message of the refusal. */
+function refusal(env: Env): string {
+  try {
+    loadConfig(env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  throw new Error('The settings were accepted.');
+}
+
+describe('the settings', () => {
+  test('have the documented defaults', () => {
+    expect(loadConfig(LEAST)).toEqual({
+      ...LEAST,
+      HOST: '0.0.0.0',
+      PORT: 3000,
+      DATABASE_POOL: 10,
+      REDIS_PREFIX: 'lh',
+      MAX_CONCURRENT_TASKS: availableParallelism(),
+      LEASE: 10_000,
+      SWEEP_INTERVAL: 250,
+      SYNC_CRON: '*/5 * * * * *',
+      SHUTDOWN_GRACE: 20_000,
+      CATALOG_TIMEOUT: 10_000,
+      CATALOG_LINK_PROTOCOL: '3DTiles',
+      INGEST_ROOTS: [],
+      LOG_LEVEL: 'info',
+      runsTasks: true,
+      servesApi: false,
+    });
+  });
+
+  test('take no variable that is not theirs', () => {
+    expect(loadConfig({ ...LEAST, PATH: '/bin', lease: '1s' })).toEqual(loadConfig(LEAST));
+  });
+
+  test('take an empty variable for one that is not set', () => {
+    const empty = Object.fromEntries(
+      NAMES.filter((name) => name !== 'WORKER_TAGS').map((name) => [name, '']),
+    );
+    expect(loadConfig({ ...empty, ...LEAST })).toEqual(loadConfig(LEAST));
+    expect(refusal(empty)).toBe(refusal({}));
+  });
+
+  test.each([
+    ['api', false, true],
+    ['task-worker', true, false],
+    ['all', true, true],
+  ])(
+    'with SERVICE_TYPE=%s: tasks run is %s, the API is served is %s',
+    (SERVICE_TYPE, runsTasks, servesApi) => {
+      expect(loadConfig({ ...LEAST, SERVICE_TYPE })).toMatchObject({ SERVICE_TYPE, runsTasks, servesApi });
+    },
+  );
+
+  test.each([undefined, ''])('name SERVICE_TYPE and its values when it is %j', (SERVICE_TYPE) => {
+    expect(SERVICE_TYPES).toEqual(['api', 'task-worker', 'all']);
+    expect(refusal({ ...LEAST, SERVICE_TYPE })).toBe(
+      'SERVICE_TYPE is not set: it must be one of api, task-worker, all.',
+    );
+  });
+
+  test.each(['worker', 'API', ' api', 'api,task-worker', 'toString'])(
+    'name SERVICE_TYPE and its values when it is %j',
+    (SERVICE_TYPE) => {
+      expect(refusal({ ...LEAST, SERVICE_TYPE })).toBe(
+        'SERVICE_TYPE is not valid: it must be one of api, task-worker, all.',
+      );
+    },
+  );
+
+  test('name every missing variable at once, one to a line', () => {
+    expect(refusal({}).split('\n')).toEqual([
+      'SERVICE_TYPE is not set: it must be one of api, task-worker, all.',
+      'DATABASE_URL is not set: it must be a URL that begins with postgres:// or postgresql://.',
+      'REDIS_URL is not set: it must be a URL that begins with redis:// or rediss://.',
+    ]);
+  });
+
+  test.each(['task-worker', 'all'])('need the Catalog with SERVICE_TYPE=%s', (SERVICE_TYPE) => {
+    expect(refusal({ ...LEAST, SERVICE_TYPE, CATALOG_URL: undefined })).toBe(
+      `CATALOG_URL is not set: with SERVICE_TYPE=${SERVICE_TYPE} it must be a URL that begins with http:// or https://.`,
+    );
+  });
+
+  test('do not need the Catalog with SERVICE_TYPE=api', () => {
+    const config = loadConfig({ ...LEAST, SERVICE_TYPE: 'api', CATALOG_URL: undefined });
+    expect(config.CATALOG_URL).toBeUndefined();
+  });
+});
+
+describe('a bad value', () => {
+  const secret = 'hunter2';
+  const bad: Env = {
+    SERVICE_TYPE: secret,
+    PORT: secret,
+    DATABASE_URL: `mysql://ann:${secret}@host/db`,
+    DATABASE_POOL: secret,
+    REDIS_URL: `:${secret}@host`,
+    REDIS_PREFIX: `${secret}!`,
+    MAX_CONCURRENT_TASKS: secret,
+    WORKER_TAGS: `${secret}!`,
+    LEASE: secret,
+    SWEEP_INTERVAL: secret,
+    SYNC_CRON: secret,
+    SHUTDOWN_GRACE: secret,
+    CATALOG_URL: `ftp://ann:${secret}@host`,
+    CATALOG_TIMEOUT: secret,
+    CATALOG_LINK_URL: secret,
+    INGEST_ROOTS: secret,
+    LOG_LEVEL: secret,
+  };
+
+  test.each(Object.entries(bad))('of %s is named and explained, but never printed', (name, value) => {
+    const message = refusal({ ...LEAST, [name]: value });
+    expect(message.startsWith(`${name} is not valid: it must be `)).toBe(true);
+    expect(message).not.toContain('something else');
+    expect(message).not.toContain('\n');
+    expect(message).not.toContain(secret);
+  });
+
+  test('is never printed in any property of the error either', () => {
+    try {
+      loadConfig(bad);
+      throw new Error('The settings were accepted.');
+    } catch (error) {
+      const shown = Object.getOwnPropertyNames(error).map((name) => String((error as never)[name]));
+      expect(shown.join('\n')).not.toContain(secret);
+      expect((error as Error).message.split('\n')).toHaveLength(Object.keys(bad).length);
+    }
+  });
+
+  test('has words of its own for every variable that the service reads', () => {
+    const words = refusal({ ...bad, CATALOG_TOKEN: undefined });
+    for (const name of Object.keys(bad)) expect(words).toContain(`${name} is not valid`);
+    const free = [
+      'HOST',
+      'CATALOG_TOKEN',
+      'CATALOG_LINK_NAME',
+      'CATALOG_LINK_DESCRIPTION',
+      'CATALOG_LINK_PROTOCOL',
+    ];
+    expect([...Object.keys(bad), ...free].toSorted()).toEqual(NAMES.toSorted());
+  });
+});
+
+describe('one setting', () => {
+  test.each<[string, string, unknown]>([
+    ['PORT', '0', 0],
+    ['PORT', '65535', 65_535],
+    ['DATABASE_POOL', '2', 2],
+    ['DATABASE_POOL', '200', 200],
+    ['MAX_CONCURRENT_TASKS', '1', 1],
+    ['MAX_CONCURRENT_TASKS', '1000', 1_000],
+    ['LEASE', '500ms', 500],
+    ['LEASE', '10m', 600_000],
+    ['SWEEP_INTERVAL', '10ms', 10],
+    ['SWEEP_INTERVAL', '1m', 60_000],
+    ['SHUTDOWN_GRACE', '0s', 0],
+    ['CATALOG_TIMEOUT', '5m', 300_000],
+    ['DATABASE_URL', 'postgresql://ann:pw@host:5432/db?sslmode=require', undefined],
+    ['REDIS_URL', 'rediss://:pw@host:6380/1', undefined],
+    ['REDIS_PREFIX', 'team-7', undefined],
+    ['CATALOG_URL', 'https://catalog/api', undefined],
+    ['WORKER_TAGS', 'disk', ['disk']],
+    ['WORKER_TAGS', 'disk, gpu-2 ,net', ['disk', 'gpu-2', 'net']],
+    ['SYNC_CRON', '*/5 * * * *', undefined],
+    ['SYNC_CRON', '0 0 4 * * 1-5', undefined],
+    ['INGEST_ROOTS', ['/data', '/mnt/b c'].join(delimiter), ['/data', '/mnt/b c']],
+    ['INGEST_ROOTS', `/data${delimiter}`, ['/data']],
+    ['LOG_LEVEL', 'silent', undefined],
+  ])('%s takes %s', (name, text, value) => {
+    const config: Record<string, unknown> = loadConfig({ ...LEAST, [name]: text });
+    expect(config[name]).toEqual(value ?? text);
+  });
+
+  test.each([
+    ['PORT', ['-1', '65536', '80.5', '0x50', '1e3', ' 80', '80 ']],
+    ['DATABASE_POOL', ['1', '201']],
+    ['MAX_CONCURRENT_TASKS', ['0', '1001', 'auto']],
+    ['LEASE', ['10', '10 s', '1.5s', '-1s', '499ms', '601s', '0s', '1w', '1h30m', '9999999999ms', '10S']],
+    ['SWEEP_INTERVAL', ['9ms', '61s', '0ms']],
+    ['SHUTDOWN_GRACE', ['11m', '1d']],
+    ['CATALOG_TIMEOUT', ['9ms', '6m']],
+    ['DATABASE_URL', ['localhost', 'mysql://host/db', 'http://host', 'postgres']],
+    ['REDIS_URL', ['localhost:6379', 'http://host', '/run/redis.sock']],
+    ['REDIS_PREFIX', ['LH', 'a b', 'a:b', '{a}', 'x'.repeat(51)]],
+    ['CATALOG_URL', ['catalog', 'ftp://catalog', 'file:///etc/passwd', 'javascript:1']],
+    ['WORKER_TAGS', ['', ' ', ',', 'disk,', 'Disk', 'a b', '*', '2gpu', 'x'.repeat(41)]],
+    ['SYNC_CRON', ['*', '* * * *', '* * * * * * *', '5s', '@hourly']],
+    ['INGEST_ROOTS', ['data', './data', `/data${delimiter}data`]],
+    ['LOG_LEVEL', ['INFO', 'verbose']],
+  ])('%s refuses what is out of its range', (name, texts) => {
+    for (const text of texts) {
+      expect(refusal({ ...LEAST, [name]: text })).toContain(`${name} is not valid: it must be `);
+    }
+  });
+
+  test('WORKER_TAGS left out means every tag, which an empty list does not', () => {
+    expect(loadConfig(LEAST).WORKER_TAGS).toBeUndefined();
+    expect(refusal({ ...LEAST, WORKER_TAGS: '' })).toContain('leave it out to hold every tag');
+  });
+});

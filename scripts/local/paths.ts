@@ -1,0 +1,17 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The top of the checkout or of the image: where package.json and prisma/ stand, from the sources as well as from dist/. */
+export const repositoryRoot = findRoot(dirname(fileURLToPath(import.meta.url)));
+
+/** Where everything that runs locally keeps its files; ignored by git. */
+export const localFolder = join(repositoryRoot, '.longhaul');
+
+function findRoot(folder: string): string {
+  if (existsSync(join(folder, 'prisma/schema.prisma'))) return folder;
+  const parent = dirname(folder);
+  if (parent === folder)
+    throw new Error('The folder of the project, with its prisma/schema.prisma, was not found.');
+  return findRoot(parent);
+}

@@ -1,0 +1,128 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type ApiUser, apiUser } from '../../support/api-client.js';
+import { createTestDatabase, type TestDatabase } from '../../support/database.js';
+import { testRedis } from '../../support/redis.js';
+import { serviceEnvironment, startService, type TestService } from '../../support/service.js';
+
+let database: TestDatabase;
+let service: TestService;
+let alice: ApiUser;
+let bob: ApiUser;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  service = await startService(serviceEnvironment(database.url, testRedis()));
+  [alice, bob] = await Promise.all([apiUser(service, 'alice'), apiUser(service, 'bob')]);
+});
+afterAll(async () => {
+  await service?.stop();
+  await database?.drop();
+});
+
+const short = { type: 'demo.wait', payload: { durationMs: 50, steps: 2 } };
+const long = { type: 'demo.wait', payload: { durationMs: 60_000, steps: 600 } };
+
+describe('submitting', () => {
+  test('answers 201 with the job, which runs all its tasks (feature 6)', async () => {
+    const { status, headers, body } = await alice.send('POST', '/jobs', { ...short, numTask: 5 });
+    expect(status).toBe(201);
+    expect(body).toMatchObject({ success: true, type: 'demo.wait', status: 'queued', tasks: { total: 5 } });
+    expect(headers.get('location')).toBe(`/jobs/${body.jobId}`);
+    const ended = await alice.until(body.jobId);
+    expect(ended).toMatchObject({ status: 'completed', progress: 100, tasks: { total: 5, completed: 5 } });
+    const tasks = await alice.get(`/jobs/${body.jobId}/tasks`);
+    expect(tasks.body.tasks.map((task: { status: string }) => task.status)).toEqual(
+      Array(5).fill('completed'),
+    );
+  });
+
+  test('takes {"numTask": 20} alone for a job of 20 demo tasks (feature 6)', async () => {
+    const job = await alice.submit({ numTask: 20 });
+    expect(job).toMatchObject({ type: 'demo.wait', tasks: { total: 20 } });
+    expect((await alice.until(job.jobId)).status).toBe('completed');
+  });
+
+  test.each([
+    ['nothing', {}, '/type'],
+    ['no task', { numTask: 0 }, '/numTask'],
+    ['less than none', { numTask: -1 }, '/numTask'],
+    ['half a task', { numTask: 1.5 }, '/numTask'],
+    ['a number as text', { numTask: '20' }, '/numTask'],
+    ['too many tasks', { numTask: 10_001 }, '/numTask'],
+    ['a field that is not known', { ...short, colour: 'red' }, ''],
+    ['an unknown type', { type: 'no.such' }, '/type'],
+    [
+      'a payload that the type refuses',
+      { type: 'demo.wait', payload: { durationMs: -1 } },
+      '/payload/durationMs',
+    ],
+    [
+      'a task’s payload that the type refuses',
+      { type: 'demo.wait', tasks: [{}, { payload: { steps: 'x' } }] },
+      '/tasks/1/payload/steps',
+    ],
+    ['two tasks of one key', { type: 'demo.wait', tasks: [{ key: 'a' }, { key: 'a' }] }, '/tasks/1/key'],
+    [
+      'tasks for a type that plans them',
+      { type: 'files.ingest', numTask: 2, payload: { source: '/a', target: '/b' } },
+      '/numTask',
+    ],
+  ])(
+    'refuses %s with 400 that names the place, and writes nothing (feature 6)',
+    async (_what, body, pointer) => {
+      const before = (await alice.get('/jobs?limit=1')).body.jobs[0]?.jobId;
+      const answer = await alice.send('POST', '/jobs', body);
+      expect(answer.status).toBe(400);
+      expect(answer.headers.get('content-type')).toContain('application/problem+json');
+      expect(answer.body.errors[0].pointer).toBe(pointer);
+      expect((await alice.get('/jobs?limit=1')).body.jobs[0]?.jobId).toBe(before);
+    },
+  );
+
+  test.each([
+    ['{"numTask": ', 'application/json', 400],
+    ['numTask=20', 'application/x-www-form-urlencoded', 415],
+    [`{"type":"demo.wait","payload":${'['.repeat(500)}1${']'.repeat(500)}}`, 'application/json', 400],
+  ])('refuses a body that cannot be read (feature 6)', async (body, type, status) => {
+    const answer = await alice.send('POST', '/jobs', body, { 'content-type': type });
+    expect(answer.status).toBe(status);
+    expect(answer.body.type).toMatch(/^urn:longhaul:problem:/);
+  });
+
+  test('refuses a body of more than 8 MiB before it is sent (feature 6)', async () => {
+    const request = http.request(`${service.url}/jobs`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${alice.key}`,
+        'content-type': 'application/json',
+        'content-length': 9 * 1024 * 1024,
+      },
+    });
+    request.flushHeaders();
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+    expect(response.statusCode).toBe(413);
+    request.destroy();
+  });
+
+  test('is visible at once in the list and by its id (feature 7)', async () => {
+    const job = await alice.submit(long);
+    expect((await alice.get(`/jobs/${job.jobId}`)).body.jobId).toBe(job.jobId);
+    expect((await alice.get('/jobs?limit=1')).body.jobs[0].jobId).toBe(job.jobId);
+    await alice.send('DELETE', `/jobs/${job.jobId}`);
+  });
+
+  test('twice with one Idempotency-Key gives one job, and another body is refused', async () => {
+    const headers = { 'idempotency-key': 'order-1' };
+    const answers = await Promise.all([1, 2, 3, 4].map(() => alice.send('POST', '/jobs', short, headers)));
+    expect(answers.map((answer) => answer.status)).toEqual([201, 201, 201, 201]);
+    expect(new Set(answers.map((answer) => answer.body.jobId)).size).toBe(1);
+    expect(answers.filter((answer) => answer.headers.get('idempotency-replayed') === 'true')).toHaveLength(3);
+    const other = await alice.send('POST', '/jobs', long, headers);
+    expect([other.status, other.body.type]).toEqual([422, 'urn:longhaul:problem:idempotency-mismatch']);
+    const bobs = await bob.send('POST', '/jobs', short, headers);
+    expect([bobs.status, bobs.body.jobId === answers[0]?.body.jobId]).toEqual([201, false]);
+    expect((await alice.send('POST', '/jobs', short, { 'idempotency-key': 'a b' })).status).toBe(400);
+  });
+});

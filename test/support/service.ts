@@ -1,0 +1,81 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+
+/** A service in a process of its own. */
+export interface TestService {
+  url: string;
+  databaseUrl: string;
+  process: ChildProcess;
+  /** What it has logged so far. */
+  log: string[];
+  /** Ends it by a signal and waits; answers its exit code. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>;
+}
+
+/** The settings of a service in a test: short leases and intervals, a port of its own. */
+export function serviceEnvironment(
+  databaseUrl: string,
+  redis: { url: string; prefix: string },
+  more: Record<string, string> = {},
+): Record<string, string> {
+  return {
+    SERVICE_TYPE: 'all',
+    HOST: '127.0.0.1',
+    PORT: '0',
+    DATABASE_URL: databaseUrl,
+    REDIS_URL: redis.url,
+    REDIS_PREFIX: redis.prefix,
+    CATALOG_URL: 'http://127.0.0.1:9',
+    MAX_CONCURRENT_TASKS: '4',
+    LEASE: '2s',
+    SWEEP_INTERVAL: '50ms',
+    SYNC_CRON: '* * * * * *',
+    SHUTDOWN_GRACE: '4s',
+    LOG_LEVEL: 'info',
+    ...more,
+  };
+}
+
+/** The command of the service: the sources, or what `npm run build` has made of them. */
+export const SERVICE = {
+  source: ['--import', '@swc-node/register/esm-register', 'apps/service/src/main.ts'],
+  built: ['dist/apps/service/src/main.js'],
+};
+
+/** Starts a process of the service with only these settings. */
+export function spawnService(environment: Record<string, string>, code: keyof typeof SERVICE): ChildProcess {
+  // Jest's own flags must not reach it, and neither must settings of whoever runs the tests.
+  const env = { PATH: process.env['PATH'], HOME: process.env['HOME'], ...environment };
+  return spawn(process.execPath, SERVICE[code], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** Starts a service and waits until it is up. */
+export async function startService(
+  environment: Record<string, string>,
+  code: keyof typeof SERVICE = 'source',
+): Promise<TestService> {
+  const child = spawnService(environment, code);
+  const exited = once(child, 'exit') as Promise<[number | null]>;
+  const log: string[] = [];
+  const url = await new Promise<string>((resolve, reject) => {
+    const read = (line: string) => {
+      log.push(line);
+      const up = /"url":"(http:[^"]+)","msg":"longhaul is up"/.exec(line);
+      if (up?.[1]) resolve(up[1]);
+    };
+    for (const output of [child.stdout, child.stderr])
+      if (output) createInterface({ input: output }).on('line', read);
+    child.once('exit', () => reject(new Error(`The service ended before it was up:\n${log.join('\n')}`)));
+  });
+  return {
+    url,
+    databaseUrl: environment['DATABASE_URL'] ?? '',
+    process: child,
+    log,
+    stop: async (signal = 'SIGTERM') => {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+      return (await exited)[0];
+    },
+  };
+}
