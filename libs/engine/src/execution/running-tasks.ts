@@ -20,7 +20,7 @@ export class RunningTask {
     return this.controller.signal;
   }
 
-  /** Why the signal was raised, if it was. The first reason stays, but a cancel or a lost lease beats the others. */
+  /** Why the signal was raised, if it was. The first reason stays, but a lost lease beats it, and a cancel both. */
   get abortReason(): AbortReason | undefined {
     return this.aborted;
   }
@@ -28,7 +28,9 @@ export class RunningTask {
   /** Asks the handler to stop. True when this was the first time. */
   abort(reason: AbortReason): boolean {
     const first = this.aborted === undefined;
-    if (first || reason === 'canceled' || reason === 'lease-lost') this.aborted = reason;
+    if (first || reason === 'canceled' || (reason === 'lease-lost' && this.aborted !== 'canceled')) {
+      this.aborted = reason;
+    }
     if (first) this.controller.abort(new DOMException(`The attempt is to stop: ${reason}.`, 'AbortError'));
     return first;
   }

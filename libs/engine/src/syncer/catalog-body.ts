@@ -3,7 +3,11 @@ import type { Config } from '@app/platform/config/config.js';
 
 type LinkSettings = Pick<
   Config,
-  'CATALOG_LINK_URL' | 'CATALOG_LINK_NAME' | 'CATALOG_LINK_DESCRIPTION' | 'CATALOG_LINK_PROTOCOL'
+  | 'CATALOG_URL'
+  | 'CATALOG_LINK_URL'
+  | 'CATALOG_LINK_NAME'
+  | 'CATALOG_LINK_DESCRIPTION'
+  | 'CATALOG_LINK_PROTOCOL'
 >;
 
 /** The record as the Catalog takes it: all fields of the metadata as they are, the id, and the links. */
@@ -15,14 +19,14 @@ export function catalogBody(entry: CatalogEntry, settings: LinkSettings): { [key
       name: link.name ?? settings.CATALOG_LINK_NAME ?? entry.id,
       description: link.description ?? settings.CATALOG_LINK_DESCRIPTION ?? '',
       protocol: settings.CATALOG_LINK_PROTOCOL,
-      url: linkUrl(settings.CATALOG_LINK_URL ?? '', link.path),
+      url: linkUrl(settings.CATALOG_LINK_URL ?? settings.CATALOG_URL ?? '', link.path),
     })),
   };
 }
 
 function linkUrl(base: string, path: string): string {
   const encoded = path.split('/').map(encodeURIComponent).join('/');
-  return base === '' ? `/${encoded}` : `${base.replace(/\/+$/, '')}/${encoded}`;
+  return `${base.replace(/\/+$/, '')}/${encoded}`;
 }
 
 /** Whether a record that the Catalog holds is the one that `body` describes: every field of ours is there unchanged. */

@@ -133,7 +133,7 @@ export class Finalizer {
     const result = cleanResult(await handler.summarize?.(view, this.results(job.jobId)));
     const entry = handler.catalog?.(view, result);
     if (job.catalog === null) return { result, entry: entry && clean(entry) };
-    const bare: CatalogEntry = { id: job.jobId, metadata: {}, links: [] };
+    const bare: CatalogEntry = { id: job.jobId, metadata: {}, links: [{ path: job.jobId }] };
     return { result, entry: clean({ ...(entry ?? bare), metadata: job.catalog }) };
   }
 
