@@ -61,27 +61,43 @@ async function load(): Promise<void> {
     .resolve('@prisma/schema-engine-wasm/schema_engine_bg')
     .replace(/\.js$/, '.wasm');
   const { WebAssembly: wasm } = globalThis as unknown as { WebAssembly: WasmApi };
-  const imports = { './schema_engine_bg.js': { ...bindings, ...guardedMicrotasks() } };
+  const imports = { './schema_engine_bg.js': repairedImports() };
   const { instance } = await wasm.instantiate(await readFile(file), imports);
   const { __wbg_set_wasm: setWasm } = bindings as unknown as { __wbg_set_wasm(exports: object): void };
   setWasm(instance.exports);
   instance.exports.__wbindgen_start();
 }
 
-/**
- * A panic of the engine surfaces in the microtask that drives its future: uncaught, it would end the process while
- * the caller's promise stays pending. Here it rejects that promise instead. The names carry a hash of the build.
- */
-function guardedMicrotasks(): Record<string, unknown> {
-  const imports = Object.entries(bindings as unknown as Record<string, (word: unknown) => unknown>);
-  const queueing = imports.filter(([name]) => name.startsWith('__wbg_queueMicrotask_'));
-  return Object.fromEntries(queueing.map(([name, original]) => [name, guarded(original)]));
+type Import = (...words: unknown[]) => unknown;
+
+/** The functions that the engine imports, two of them repaired; their names carry a hash of the build. */
+function repairedImports(): Record<string, unknown> {
+  const imports = Object.entries(bindings as unknown as Record<string, Import>);
+  return Object.fromEntries(
+    imports.map(([name, original]) => {
+      if (name.startsWith('__wbg_queueMicrotask_')) return [name, guarded(original)];
+      if (name.startsWith('__wbg_setTimeout_')) return [name, unheld(original)];
+      return [name, original];
+    }),
+  );
 }
 
-// One of the imports looks up queueMicrotask in the global object, the other calls it.
-function guarded(original: (word: unknown) => unknown): (word: unknown) => unknown {
+/**
+ * A panic surfaces in the microtask that drives the engine's future: uncaught, it would end the process while the
+ * caller's promise stays pending. Here it rejects that promise. (One import of this name only looks the global up.)
+ */
+function guarded(original: Import): Import {
   return (word) =>
     typeof word === 'function' ? queueMicrotask(() => attempt(word as () => void)) : original(word);
+}
+
+/** The engine never clears its ten seconds for getting the lock: they must not keep the program from ending. */
+function unheld(original: Import): Import {
+  return (...words) => {
+    const timer = original(...words);
+    if (typeof timer === 'object' && timer && 'unref' in timer) (timer as NodeJS.Timeout).unref();
+    return timer;
+  };
 }
 
 function attempt(task: () => void): void {

@@ -1,5 +1,6 @@
 import { link, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isOurs, startMark } from './processes.js';
 import { LocalStackError } from './types.js';
 
@@ -20,8 +21,8 @@ interface Owner {
 
 /** Takes the lock of a folder that exists, also from an owner that is dead; refuses when the owner lives. */
 export async function takeStackLock(dir: string): Promise<StackLock> {
-  const [file, legacy] = [join(dir, 'stack.lock'), join(dir, 'stack.lock.old')];
-  const mine = JSON.stringify({ pid: process.pid, started: await startMark(process.pid) });
+  const file = join(dir, 'stack.lock');
+  const mine = JSON.stringify({ pid: process.pid, started: (await startMark(process.pid)) ?? '' });
   while (!(await created(file, mine))) {
     const text = await readFile(file, 'utf8').catch(() => undefined);
     // Given back between the two looks.
@@ -32,13 +33,13 @@ export async function takeStackLock(dir: string): Promise<StackLock> {
         `Another Longhaul (process ${owner.pid}) runs on ${dir}: stop it first, or choose another folder.`,
       );
     }
-    await setAside(file, legacy, text);
+    await setAside(file, text, mine);
   }
   // The dead owner's lock stays beside ours until its servers have ended: if we die before that, the next one knows.
-  const inherited = (await readFile(legacy, 'utf8').catch(() => undefined)) !== undefined;
+  const inherited = (await readFile(asideOf(file), 'utf8').catch(() => undefined)) !== undefined;
   return {
     inherited,
-    settled: () => rm(legacy, { force: true }),
+    settled: () => rm(asideOf(file), { force: true }),
     release: async () => {
       if ((await readFile(file, 'utf8').catch(() => '')) === mine) await rm(file, { force: true });
     },
@@ -60,27 +61,42 @@ async function created(file: string, content: string): Promise<boolean> {
   }
 }
 
-/** Moves a dead owner's lock aside; when another taker was quicker and it was his, puts it back. */
-async function setAside(file: string, legacy: string, expected: string): Promise<void> {
-  const moved = await rename(file, legacy).then(
-    () => true,
-    () => false,
-  );
-  if (moved && (await readFile(legacy, 'utf8').catch(() => expected)) !== expected) {
-    await link(legacy, file).catch(() => {});
+/**
+ * Moves a dead owner's lock aside. Of several takers one at a time may do so, and looks again first: otherwise a slow
+ * one would move the lock that a quick one has just made.
+ */
+async function setAside(file: string, expected: string, mine: string): Promise<void> {
+  const guard = `${file}.taking`;
+  if (await created(guard, mine)) {
+    try {
+      if ((await readFile(file, 'utf8').catch(() => '')) === expected) await rename(file, asideOf(file));
+    } finally {
+      await rm(guard, { force: true });
+    }
+    return;
   }
+  const text = await readFile(guard, 'utf8').catch(() => undefined);
+  // A taker that died at this very moment; a living one needs a moment more.
+  if (text !== undefined && !(await livingOwner(text))) await rm(guard, { force: true });
+  else await delay(10);
+}
+
+function asideOf(file: string): string {
+  return `${file}.old`;
 }
 
 async function livingOwner(text: string): Promise<Owner | undefined> {
   const owner = parsed(text);
   if (!owner || !(await isOurs(owner.pid, []))) return undefined;
-  return (await startMark(owner.pid)) === owner.started ? owner : undefined;
+  const started = await startMark(owner.pid);
+  // A system may hide other users' processes: what cannot be told apart is taken for the owner.
+  return !started || !owner.started || started === owner.started ? owner : undefined;
 }
 
 function parsed(text: string): Owner | undefined {
   try {
-    const { pid, started } = JSON.parse(text) as Partial<Owner>;
-    return Number.isInteger(pid) && pid && started ? { pid, started } : undefined;
+    const { pid = 0, started } = JSON.parse(text) as Partial<Owner>;
+    return Number.isInteger(pid) && pid > 0 && typeof started === 'string' ? { pid, started } : undefined;
   } catch {
     return undefined;
   }

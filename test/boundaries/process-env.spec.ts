@@ -5,7 +5,7 @@ import { join } from 'node:path';
 const REPOSITORY = new URL('../..', import.meta.url).pathname;
 
 /** Who may read the environment. The simulator is a program of its own, whose two variables are not the service's. */
-const READERS = /^(libs\/platform\/src\/config\/|apps\/catalog-sim\/src\/main\.ts$)/;
+const READERS = /^(libs\/platform\/src\/config\/|apps\/(catalog-sim|cli)\/src\/main\.ts$)/;
 
 const READS = [
   /\bprocess\s*(\?\.|\.)\s*env\b/,

@@ -46,6 +46,8 @@ describe('a duration', () => {
   });
 
   test('says what it takes and does not repeat what it got', () => {
-    expect(() => durationMs('secret')).toThrow('A duration is a whole number with a unit: ms, s, m, h or d.');
+    expect(() => durationMs('secret')).toThrow(
+      new RangeError('A duration is a whole number with a unit: ms, s, m, h or d.'),
+    );
   });
 });

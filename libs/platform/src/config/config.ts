@@ -3,7 +3,6 @@ import { delimiter, isAbsolute } from 'node:path';
 import { z } from 'zod';
 
 export const SERVICE_TYPES = ['api', 'task-worker', 'all'] as const;
-export type ServiceType = (typeof SERVICE_TYPES)[number];
 
 /** A boot that cannot go on. The message names each bad variable and what it takes, never what it held. */
 export class ConfigError extends Error {

@@ -1,20 +1,28 @@
 import type { LoggerService } from '@nestjs/common';
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type { Logger };
 
 /** Injection token of the process's logger. */
 export const LOGGER = Symbol('LOGGER');
 
-/** JSON lines on standard output. Secrets have no field of their own here, and credentials are redacted. */
-export function createLogger(level: string, fields: Record<string, unknown> = {}): Logger {
-  return pino({
+/**
+ * JSON lines, on standard output unless a destination is given. Secrets have no field of their own here, and
+ * credentials are redacted.
+ */
+export function createLogger(
+  level: string,
+  fields: Record<string, unknown> = {},
+  destination: DestinationStream = pino.destination(1),
+): Logger {
+  const options = {
     level,
     base: { pid: process.pid, ...fields },
     timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
+    formatters: { level: (label: string) => ({ level: label }) },
     redact: ['authorization', 'headers.authorization', 'headers["x-api-key"]', 'token', 'secret'],
-  });
+  };
+  return pino(options, destination);
 }
 
 /** Lets Nest's own messages go through the process's logger. */

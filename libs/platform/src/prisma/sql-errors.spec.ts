@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { PrismaClientKnownRequestError } from '@prisma/client/runtime/client';
 import { DriverAdapterError } from '@prisma/driver-adapter-utils';
-import { isBadData, isRaceLost, sqlState } from './sql-errors.js';
+import { isBadData, isOutage, isRaceLost, sqlState } from './sql-errors.js';
 
 /** The failure of a statement as the driver adapter throws it. */
 function adapterError(state: string): DriverAdapterError {
@@ -119,6 +119,46 @@ describe('bad data', () => {
     'is not seen in %p',
     (error) => {
       expect(isBadData(error)).toBe(false);
+    },
+  );
+});
+
+describe('an outage', () => {
+  const unreachable = new DriverAdapterError({ kind: 'DatabaseNotReachable', host: 'db', port: 5432 });
+
+  test.each(STATES)('is told from %s', (state) => {
+    const expected = ['08006', '53300', '57014', '57P01'].includes(state);
+    expect(isOutage(withCode(state))).toBe(expected);
+    expect(isOutage(prismaError('P2010', adapterError(state)))).toBe(expected);
+  });
+
+  test.each<[string, unknown]>([
+    ['a raw statement to a database that is down', prismaError('P2010', unreachable)],
+    ['the model API with a database that is down', prismaError('P1001', unreachable)],
+    ['a closed connection', prismaError('P2010', new DriverAdapterError({ kind: 'ConnectionClosed' }))],
+    ['a silent connection', prismaError('P2010', new DriverAdapterError({ kind: 'SocketTimeout' }))],
+    ['a transaction that got no connection', prismaError('P2028')],
+    ['a full pool', prismaError('P2024')],
+    ['a refused connection', withCode('ECONNREFUSED')],
+    ['a broken pipe', new Error('outer', { cause: withCode('EPIPE') })],
+  ])('is seen in %s', (_what, error) => {
+    expect(isOutage(error)).toBe(true);
+  });
+
+  test.each(['P1001', 'P1002', 'P1008', 'P1017'])('is seen in the code %s of Prisma', (code) => {
+    expect(isOutage(prismaError(code))).toBe(true);
+  });
+
+  test('is not seen in bad data that speaks of connections and timeouts', () => {
+    const message = 'invalid input syntax for type integer: "connection timeout"';
+    const mapped = new DriverAdapterError({ kind: 'InvalidInputValue', message, originalCode: '22P02' });
+    expect(isOutage(prismaError('P2007', mapped))).toBe(false);
+  });
+
+  test.each([undefined, null, 'timeout', new Error('timeout'), prismaError('P2002'), withCode('ENOENT')])(
+    'is not seen in %p',
+    (error) => {
+      expect(isOutage(error)).toBe(false);
     },
   );
 });

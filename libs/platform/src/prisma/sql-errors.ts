@@ -27,17 +27,20 @@ export function isBadData(error: unknown): boolean {
 
 /** Whether the database could not be reached or gave no answer; nothing is known of what was asked. */
 export function isOutage(error: unknown): boolean {
+  const state = sqlState(error);
+  // Where Postgres itself answered, its code decides alone: its words may quote a value such as "timeout".
+  if (state !== undefined) return /^(08|25P03|53|57014|57P0)/.test(state);
   for (const place of causes(error)) {
     const { code, name, message } = place;
     if (
       typeof code === 'string' &&
-      /^(P1001|P1002|P1008|P1017|P2024|P2028|ECONN\w+|ETIMEDOUT|EPIPE|57P0\d|08\d{3}|53\d{3})$/.test(code)
+      /^(P1001|P1002|P1008|P1017|P2024|P2028|ECONN\w+|ETIMEDOUT|EPIPE)$/.test(code)
     )
       return true;
     if (
       name === 'DriverAdapterError' &&
       typeof message === 'string' &&
-      /connect|timeout|terminat/i.test(message)
+      /connect|timeout|terminat|notreachable/i.test(message)
     )
       return true;
   }
