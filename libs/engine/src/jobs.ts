@@ -104,7 +104,8 @@ export class Jobs {
     const canceled = await cancelJob(this.database.main, ownerId, jobId, by);
     if (!canceled) return undefined;
     if (canceled.kind === 'refused') return canceled;
-    if (canceled.kind === 'canceled') await this.bus.publish({ jobId, generation: canceled.generation });
+    // Published first, and not waited for: the row is committed, so the message is only for speed.
+    if (canceled.kind === 'canceled') void this.bus.publish({ jobId, generation: canceled.generation });
     const job = await this.queries.find(ownerId, jobId);
     return job && { kind: 'canceled', job };
   }

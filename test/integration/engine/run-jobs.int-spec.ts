@@ -28,12 +28,34 @@ class Echo {
   }
 }
 
+/** Attempts that run at this moment, and the most that ever did. */
+const load = { now: 0, most: 0 };
+
+class Counting {
+  async run() {
+    load.now++;
+    load.most = Math.max(load.most, load.now);
+    await delay(15);
+    load.now--;
+  }
+}
+
+@JobType({ name: 'test.untagged', payload: z.any() })
+class Untagged extends Counting {}
+
+@JobType({ name: 'test.tagged', payload: z.any(), tag: 'disk' })
+class Tagged extends Counting {}
+
 let database: TestDatabase;
 let engine: TestEngine;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  engine = await startEngine({ databaseUrl: database.url, redis: testRedis(), jobTypes: [Echo] });
+  engine = await startEngine({
+    databaseUrl: database.url,
+    redis: testRedis(),
+    jobTypes: [Echo, Untagged, Tagged],
+  });
 });
 afterAll(async () => {
   await engine?.stop();
@@ -77,4 +99,33 @@ describe('a job', () => {
     expect(ended.tasks.failed).toBe(1);
     expect(ended.tasks.completed + ended.tasks.canceled).toBe(50);
   });
+
+  test('shows when it was created, started and finished, and to whom it belongs (feature 56)', async () => {
+    const { job } = await engine.jobs.submit({ type: 'test.echo' }, ALICE);
+    const ended = await engine.ended(job.jobId);
+    const [task] = (await engine.jobs.tasks('alice', job.jobId, { limit: 1 })) ?? [];
+    const times = [ended.createdAt, ended.startedAt, task?.startedAt, task?.finishedAt, ended.finishedAt];
+    expect(times.every((time) => time instanceof Date)).toBe(true);
+    expect(times.map(Number)).toEqual(times.map(Number).toSorted((a, b) => a - b));
+    expect(await engine.jobs.find('bob', job.jobId)).toBeUndefined();
+    expect((await engine.jobs.page('alice', { limit: 1 }))[0]?.jobId).toBe(job.jobId);
+  });
+
+  test('with the policy continue runs all its tasks before it fails (feature 12)', async () => {
+    const tasks = [{ payload: { permanent: true } }, {}, {}, {}, {}];
+    const { job } = await engine.jobs.submit({ type: 'test.echo', tasks, failurePolicy: 'continue' }, ALICE);
+    expect(await engine.ended(job.jobId)).toMatchObject({
+      status: 'failed',
+      tasks: { total: 5, completed: 4, failed: 1, canceled: 0 },
+      error: { code: 'handler_error', message: 'never' },
+    });
+  });
+});
+
+test('a process never runs more tasks than it may, whatever the number of its queues (feature 9)', async () => {
+  const submitted = await Promise.all(
+    ['test.untagged', 'test.tagged'].map((type) => engine.jobs.submit({ type, numTask: 30 }, ALICE)),
+  );
+  for (const { job } of submitted) expect((await engine.ended(job.jobId)).status).toBe('completed');
+  expect(load).toEqual({ now: 0, most: engine.config.MAX_CONCURRENT_TASKS });
 });

@@ -3,17 +3,25 @@ import type { AbortReason } from '@app/core';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import type { RunningTask } from '../execution/running-tasks.js';
-import { noteStop, type StopStage } from '../store/cancel-stops.js';
+import { Batcher } from '../store/batcher.js';
+import { noteStops, type StopNote, type StopStage } from '../store/cancel-stops.js';
 
 /** Raises the signals of attempts, and keeps the receipts of cancels. */
 @Injectable()
 export class AttemptAborts {
-  private readonly writing = new Set<Promise<void>>();
+  private readonly notes: Batcher<StopNote, true>;
+  private readonly writing = new Set<Promise<unknown>>();
 
   constructor(
-    private readonly database: Database,
+    database: Database,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {}
+  ) {
+    const keyOf = (note: StopNote) => `${note.taskId}.${note.generation}.${note.stage}`;
+    this.notes = new Batcher(keyOf, async (notes) => {
+      await noteStops(database.main, notes);
+      return new Map(notes.map((note) => [keyOf(note), true]));
+    });
+  }
 
   /** Asks an attempt to stop; of a cancel it is noted that it was delivered. */
   abort(attempt: RunningTask, reason: AbortReason): void {
@@ -25,7 +33,8 @@ export class AttemptAborts {
   /** Notes in the receipt how the attempt took the cancel. The job is canceled either way. */
   note(attempt: RunningTask, stage: StopStage): void {
     const { taskId, generation } = attempt.task;
-    const writing = noteStop(this.database.main, [taskId], generation, stage)
+    const writing = this.notes
+      .add({ taskId, generation, stage })
       .catch((error: Error) =>
         this.logger.warn({ taskId, reason: error.message }, 'a cancel receipt was not written'),
       )
