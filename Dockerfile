@@ -10,7 +10,8 @@ COPY tsconfig.json nest-cli.json prisma.config.ts ./
 COPY prisma ./prisma
 COPY libs ./libs
 COPY apps ./apps
-RUN npx prisma generate && npm run build
+COPY scripts ./scripts
+RUN npm run build
 
 FROM node:24-bookworm-slim AS dependencies
 WORKDIR /app

@@ -44,7 +44,7 @@ describe('the Dockerfile', () => {
   });
 
   it('generates the client and builds with development packages, and ships without them', () => {
-    expect(argsOf(build, 'RUN')).toEqual(['npm ci --ignore-scripts', 'npx prisma generate && npm run build']);
+    expect(argsOf(build, 'RUN')).toEqual(['npm ci --ignore-scripts', 'npm run build']);
     expect(argsOf(all, 'RUN').join('\n')).toContain('npm ci --omit=dev --ignore-scripts');
     expect(argsOf(final, 'COPY').join('\n')).not.toMatch(/--from=build \/app\/node_modules/);
   });
