@@ -29,7 +29,6 @@ beforeAll(async () => {
   await symlink(join(REPOSITORY, 'node_modules'), join(built, 'node_modules'));
   await copyAll(packages, image);
   await copyAll(final, image);
-  const npm = (cwd: string, args: string[]) => run('npm', args, { cwd, env, maxBuffer: 10e6 });
   await Promise.all([
     npm(built, ['run', 'build']).then(() =>
       cp(join(built, 'dist'), join(image, 'dist'), { recursive: true }),
@@ -43,6 +42,16 @@ afterAll(async () => {
   await database?.drop();
   await rm(folder, { recursive: true, force: true });
 });
+
+const npm = (cwd: string, args: string[]) => run('npm', args, { cwd, env, maxBuffer: 10e6 });
+
+/** A program of the image, to be run with only these settings. */
+const program = (file: string, args: string[], settings: Record<string, string>) =>
+  [
+    process.execPath,
+    [join(image, file), ...args],
+    { cwd: image, env: { PATH: env['PATH'], ...settings } },
+  ] as const;
 
 async function copyAll(stage: Instruction[], into: string): Promise<void> {
   await mkdir(into, { recursive: true });
@@ -61,12 +70,6 @@ async function copyAll(stage: Instruction[], into: string): Promise<void> {
 }
 
 test('migrates a database and serves, with production packages only', async () => {
-  const program = (file: string, args: string[], settings: Record<string, string>) =>
-    [
-      process.execPath,
-      [join(image, file), ...args],
-      { cwd: image, env: { PATH: env['PATH'], ...settings } },
-    ] as const;
   const migrated = await run(
     ...program('dist/apps/cli/src/main.js', ['migrate'], { DATABASE_URL: database.url }),
   );

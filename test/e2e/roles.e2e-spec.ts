@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TaskSummary } from '@app/core';
 import { type ApiUser, apiUser } from '../support/api-client.js';
@@ -119,6 +120,31 @@ describe('two task workers', () => {
       status: 'completed',
     });
     expect(await second.stop()).toBe(0);
+  });
+});
+
+describe('a service that is told to stop', () => {
+  test('sends requests away with 503 while its tasks end, and exits 0 with sockets open (feature 36)', async () => {
+    const service = await start('all');
+    const alice = await apiUser(service, 'alice');
+    const job = await alice.submit({ type: 'demo.wait', payload: { durationMs: 1500, steps: 30 } });
+    await alice.until(job.jobId, ['active']);
+    const idle = connect(Number(new URL(service.url).port), '127.0.0.1');
+    await once(idle, 'connect');
+    const exited = service.stop();
+    await eventually(async () => {
+      const refused = await alice.send('POST', '/jobs', { numTask: 1 });
+      expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1']);
+    });
+    expect((await fetch(`${service.url}/health/ready`)).status).toBe(503);
+    expect((await fetch(`${service.url}/health/live`)).status).toBe(200);
+    expect(await exited).toBe(0);
+    idle.destroy();
+    const again = await start('all', { PORT: new URL(service.url).port });
+    expect(again.url).toBe(service.url);
+    expect(await alice.until(job.jobId)).toMatchObject({ status: 'completed' });
+    const [task] = await tasksOf(alice, job.jobId);
+    expect(task).toMatchObject({ status: 'completed', attempt: 1 });
   });
 });
 

@@ -4,7 +4,9 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { discoverJobTypes } from '@app/engine/registry/discover-job-types.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, NestLogger } from '@app/platform/observability/logger.js';
+import { ServiceState } from './api/health/service-state.js';
 import { parseJson } from './api/parse-json.js';
+import { problemOf } from './api/problems/problem.js';
 import { serveOpenApi } from './open-api.js';
 import { ServiceModule } from './service.module.js';
 
@@ -32,6 +34,7 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
       done(error as Error);
     }
   });
+  sendAwayWhenStopping(app);
   if (config.servesApi) serveOpenApi(app);
   try {
     await app.listen(config.PORT, config.HOST);
@@ -40,4 +43,24 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
     throw error;
   }
   return app;
+}
+
+/** While running tasks are brought to their end the port stays open: who asks is told to come again, elsewhere. */
+function sendAwayWhenStopping(app: NestFastifyApplication): void {
+  const state = app.get(ServiceState);
+  app
+    .getHttpAdapter()
+    .getInstance()
+    .addHook('onRequest', async (request, reply) => {
+      if (!state.stopping || request.url.startsWith('/health/')) return;
+      const problem = problemOf(
+        'service-unavailable',
+        'This process is stopping. Ask again: another one answers.',
+      );
+      await reply
+        .headers({ 'Retry-After': '1', Connection: 'close' })
+        .status(problem.status)
+        .type('application/problem+json')
+        .send(JSON.stringify(problem));
+    });
 }

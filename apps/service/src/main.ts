@@ -1,5 +1,6 @@
 import { type Config, ConfigError, loadConfig } from '@app/platform/config/config.js';
 import { createLogger } from '@app/platform/observability/logger.js';
+import { ServiceState } from './api/health/service-state.js';
 import { boot } from './boot.js';
 
 /** Beyond the grace of the tasks: for letting go of connections. The whole stop stays under Kubernetes' 30 s. */
@@ -15,6 +16,7 @@ try {
     process.on(signal, () => {
       if (stopping) process.exit(130);
       stopping = true;
+      app.get(ServiceState).stop();
       logger.info({ signal }, 'longhaul stops');
       setTimeout(() => process.exit(1), config.SHUTDOWN_GRACE + CLOSING_MS).unref();
       app.close().then(

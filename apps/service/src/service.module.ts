@@ -11,6 +11,7 @@ import { ObservabilityModule } from '@app/platform/observability/observability.m
 import { DatabaseModule } from '@app/platform/prisma/database.module.js';
 import { RedisModule } from '@app/platform/redis/redis.module.js';
 import { HealthController } from './api/health/health.controller.js';
+import { ServiceState } from './api/health/service-state.js';
 import { JobsController } from './api/jobs/jobs.controller.js';
 import { ProblemFilter } from './api/problems/problem.filter.js';
 import { validationError } from './api/problems/problem.js';
@@ -36,6 +37,7 @@ export class ServiceModule {
       ],
       controllers: [HealthController, ...(config.servesApi ? [JobsController] : [])],
       providers: [
+        ServiceState,
         { provide: APP_FILTER, useClass: ProblemFilter },
         { provide: APP_PIPE, useValue: pipe },
       ],

@@ -39,12 +39,16 @@ export class TaskConsumer {
         connection,
         prefix: this.config.REDIS_PREFIX,
         concurrency: this.config.MAX_CONCURRENT_TASKS,
+        // A worker that dies between taking a message and claiming its task keeps the message until its lock ends;
+        // as long as it is there, BullMQ takes what the sweeper sends again for the same.
+        lockDuration: this.config.LEASE,
+        stalledInterval: Math.ceil(this.config.LEASE / 3),
         maxStalledCount: NEVER,
         removeOnComplete: { count: 0 },
         removeOnFail: { count: 0 },
       });
       worker.on('error', (error) =>
-        this.logger.debug({ queue: name, reason: error.message }, 'a consumer failed'),
+        this.logger.warn({ queue: name, reason: error.message }, 'a consumer failed'),
       );
       return worker;
     });

@@ -4,6 +4,7 @@ import type { FastifyReply } from 'fastify';
 import { Public } from '@app/platform/auth/principal.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { Redis } from '@app/platform/redis/redis.js';
+import { ServiceState } from './service-state.js';
 
 /** Tells whoever runs the service whether it lives and whether it may be sent requests. */
 @ApiTags('health')
@@ -12,6 +13,7 @@ export class HealthController {
   constructor(
     private readonly database: Database,
     private readonly redis: Redis,
+    private readonly state: ServiceState,
   ) {}
 
   @Public()
@@ -28,8 +30,9 @@ export class HealthController {
   async ready(@Res({ passthrough: true }) reply: FastifyReply) {
     const postgres = await this.database.answers();
     const redis = this.redis.ready;
-    if (!postgres) void reply.status(503);
-    const status = postgres ? (redis ? 'ok' : 'degraded') : 'unavailable';
+    const able = postgres && !this.state.stopping;
+    if (!able) void reply.status(503);
+    const status = able ? (redis ? 'ok' : 'degraded') : this.state.stopping ? 'stopping' : 'unavailable';
     return { status, postgres: postgres ? 'ok' : 'unavailable', redis: redis ? 'ok' : 'unavailable' };
   }
 }
