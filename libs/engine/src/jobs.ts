@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { v7 } from 'uuid';
 import {
   IdempotencyMismatchError,
+  InvalidJobError,
   type Job,
   type JobInput,
   type JobStatus,
@@ -14,11 +15,13 @@ import { CancelBus } from './cancellation/cancel-bus.js';
 import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
 import { checkJob } from './registry/check-job.js';
-import { type Acceptance, acceptJobs, type NewJob } from './store/accept-jobs.js';
+import { type Acceptance, acceptJobs, FIRST_LOOK_MS, type NewJob } from './store/accept-jobs.js';
 import { Batcher } from './store/batcher.js';
 import { cancelJob } from './store/cancel-job.js';
 import { retryRaces } from './store/in-transaction.js';
 import { type JobCursor, JobQueries } from './store/job-queries.js';
+import { retryJob } from './store/retry-job.js';
+import { rescheduleJob } from './store/timed-jobs.js';
 
 /** Jobs that are accepted in one statement. */
 const ACCEPT_BATCH = 50;
@@ -64,7 +67,7 @@ export class Jobs {
     };
     const accepted = await this.accepts.add(job);
     if (accepted.kind === 'mismatch') throw new IdempotencyMismatchError();
-    if (accepted.kind === 'accepted') {
+    if (accepted.kind === 'accepted' && job.runAt === null) {
       const { queue } = job;
       this.sender.sendSoon(job.units.map(({ taskId, kind }) => ({ taskId, kind, queue, epoch: 1 })));
     }
@@ -108,6 +111,37 @@ export class Jobs {
     if (canceled.kind === 'canceled') void this.bus.publish({ jobId, generation: canceled.generation });
     const job = await this.queries.find(ownerId, jobId);
     return job && { kind: 'canceled', job };
+  }
+
+  /**
+   * Moves a job that is still scheduled to another time. `refused`: it is no longer scheduled. Undefined when the
+   * owner has no such job.
+   * @throws {InvalidJobError} when the time has passed.
+   */
+  async reschedule(ownerId: string, jobId: string, runAt: Date, by: { actor: string }) {
+    if (runAt.getTime() <= Date.now()) {
+      throw new InvalidJobError([{ pointer: '/runAt', message: 'This time has passed.' }]);
+    }
+    const moved = await rescheduleJob(this.database.main, ownerId, jobId, runAt, by.actor);
+    return moved?.kind === 'rescheduled' ? this.answer('rescheduled', ownerId, jobId) : moved;
+  }
+
+  /**
+   * Runs again what did not complete of a failed or canceled job, in a new generation. `refused`: it has not ended,
+   * or is completed. Undefined when the owner has no such job.
+   */
+  async retry(ownerId: string, jobId: string, by: { actor: string }) {
+    const { incarnation } = this.sender;
+    const firstLookMs = incarnation === '' ? 0 : FIRST_LOOK_MS;
+    const retried = await retryJob(this.database.main, ownerId, jobId, { ...by, incarnation, firstLookMs });
+    if (retried?.kind !== 'retried') return retried;
+    this.sender.sendSoon(retried.open);
+    return this.answer('retried', ownerId, jobId);
+  }
+
+  private async answer<K extends string>(kind: K, ownerId: string, jobId: string) {
+    const job = await this.queries.find(ownerId, jobId);
+    return job && { kind, job };
   }
 
   private async accept(jobs: NewJob[]): Promise<Map<string, Acceptance>> {

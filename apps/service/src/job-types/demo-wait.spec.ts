@@ -21,6 +21,7 @@ function attempt(
       onProgress();
     },
     checkpoint: async () => {},
+    commit: () => Promise.reject(new Error('no database here')),
   } satisfies TaskContext<z.output<typeof schema>>;
   const task = { taskId: 't', key: null, position, attempt: number, checkpoint: undefined };
   return { reports, returned: new DemoWait().run({ ...task, payload: schema.parse(payload) }, ctx) };

@@ -64,6 +64,7 @@ function run(
     log: { info: () => {}, warn: () => {} },
     progress: onProgress,
     checkpoint: async () => {},
+    commit: () => Promise.reject(new Error('no database here')),
   };
   const task = { taskId: 'task-1', key: 'batch-0001', position: 0, attempt: 1, checkpoint: undefined };
   return ingest.run({ ...task, payload: { files } }, ctx);

@@ -3,6 +3,8 @@
  * Progress has none: it is a value, not a transition.
  */
 export const JOB_EVENT_KINDS = [
+  'job.scheduled',
+  'job.rescheduled',
   'job.queued',
   'job.active',
   'job.finalizing',

@@ -18,6 +18,10 @@ export interface JobInput {
   failurePolicy?: FailurePolicy;
   /** Overrides the type's number of executions of a task. */
   attempts?: number;
+  /** When the job is due; at once when absent. */
+  runAt?: Date;
+  /** When the job is given up, `missed_deadline`, if it has not begun. */
+  expiresAt?: Date;
   /** Overrides the metadata that the type gives to the Catalog. */
   catalog?: { [key: string]: Json };
 }
@@ -45,6 +49,8 @@ export interface Job {
   result: Json | null;
   error: JobFailure | null;
   cancelReceipt: CancelReceipt | null;
+  runAt: Date | null;
+  expiresAt: Date | null;
   createdAt: Date;
   startedAt: Date | null;
   finishedAt: Date | null;

@@ -33,6 +33,14 @@ export interface PlannedTask<T = unknown> {
   payload: T;
 }
 
+/** A database transaction that a handler takes part in. Values are given apart from the SQL, as $1, $2, … */
+export interface Transaction {
+  /** Runs a statement and answers its rows. */
+  query<R>(sql: string, ...values: unknown[]): Promise<R[]>;
+  /** Runs a statement and answers how many rows it touched. */
+  execute(sql: string, ...values: unknown[]): Promise<number>;
+}
+
 /** What an attempt may do besides its work. */
 export interface TaskContext<P = unknown> {
   /** Raised on cancel, timeout, a lost lease or the stop of the worker. */
@@ -49,6 +57,12 @@ export interface TaskContext<P = unknown> {
    * In a plan, the tasks yielded so far are committed with it.
    */
   checkpoint(data: Json): Promise<void>;
+  /**
+   * Runs an effect on the database once for this task, however often the task is run: it is committed together with
+   * a record of it under `key`, and only if this attempt still holds the task. A later attempt gets the first
+   * result, and its effect is not run.
+   */
+  commit<R extends Json>(key: string, effect: (tx: Transaction) => Promise<R>): Promise<R>;
 }
 
 /** The results of a job's completed tasks, in order of position. */
@@ -88,6 +102,8 @@ export interface JobTypeOptions {
   backoff?: { kind: Backoff['kind']; base: Duration; cap: Duration };
   /** Limit of one attempt. */
   timeout?: Duration;
+  /** Limit of a job from its start to the end of its last task. */
+  maxRuntime?: Duration;
   /** Whether a task that was cut off can go on from its checkpoint; such a stop costs no attempt. Default false. */
   resumable?: boolean;
   /** The capability that a worker must have. */
@@ -101,6 +117,7 @@ export interface JobTypePolicy {
   attempts: number;
   backoff: Backoff;
   timeoutMs: number | undefined;
+  maxRuntimeMs: number | undefined;
   resumable: boolean;
   tag: string | undefined;
 }
@@ -141,13 +158,24 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
           capMs: durationMs(options.backoff.cap),
         }
       : DEFAULT_BACKOFF,
-    timeoutMs: options.timeout === undefined ? undefined : durationMs(options.timeout),
+    timeoutMs: options.timeout === undefined ? undefined : limitMs(options.name, 'timeout', options.timeout),
+    maxRuntimeMs:
+      options.maxRuntime === undefined ? undefined : limitMs(options.name, 'maxRuntime', options.maxRuntime),
     resumable: options.resumable ?? false,
     tag: options.tag,
   };
   return (target) => {
     policies.set(target, policy);
   };
+}
+
+/** Limits go up to 24 days: no timer of Node is longer. */
+const LONGEST_LIMIT_MS = 24 * 86_400_000;
+
+function limitMs(type: string, name: string, duration: Duration): number {
+  const ms = durationMs(duration);
+  if (ms >= 1 && ms <= LONGEST_LIMIT_MS) return ms;
+  throw new TypeError(`Job type "${type}": ${name} is a duration from 1ms to 24d.`);
 }
 
 /** The policies of a class, or undefined when it carries no `@JobType`. */

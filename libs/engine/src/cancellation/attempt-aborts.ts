@@ -6,6 +6,8 @@ import type { RunningTask } from '../execution/running-tasks.js';
 import { Batcher } from '../store/batcher.js';
 import { noteStops, type StopNote, type StopStage } from '../store/cancel-stops.js';
 
+const keyOf = (note: StopNote) => `${note.taskId}.${note.generation}.${note.stage}`;
+
 /** Raises the signals of attempts, and keeps the receipts of cancels. */
 @Injectable()
 export class AttemptAborts {
@@ -16,7 +18,6 @@ export class AttemptAborts {
     database: Database,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    const keyOf = (note: StopNote) => `${note.taskId}.${note.generation}.${note.stage}`;
     this.notes = new Batcher(keyOf, async (notes) => {
       await noteStops(database.main, notes);
       return new Map(notes.map((note) => [keyOf(note), true]));

@@ -1,4 +1,4 @@
-import { cleanJson, type JobView, type Json, type TaskContext } from '@app/core';
+import { cleanJson, type JobView, type Json, type TaskContext, type Transaction } from '@app/core';
 import type { Logger } from '@app/platform/observability/logger.js';
 import type { RunningTask } from './running-tasks.js';
 
@@ -7,6 +7,7 @@ export interface ContextPorts {
   logger: Logger;
   progress(percent: number, detail: Json | undefined): void;
   checkpoint(data: Json): Promise<void>;
+  commit(key: string, effect: (tx: Transaction) => Promise<Json>): Promise<Json>;
 }
 
 /** The job of an attempt, as its handler sees it. */
@@ -39,6 +40,11 @@ export function taskContext(running: RunningTask, ports: ContextPorts): TaskCont
     async checkpoint(data) {
       running.signal.throwIfAborted();
       await ports.checkpoint(cleanJson(data) ?? null);
+    },
+    async commit(key, effect) {
+      running.signal.throwIfAborted();
+      const result = await ports.commit(key, async (tx) => cleanJson(await effect(tx)) ?? null);
+      return result as Awaited<ReturnType<typeof effect>>;
     },
   };
 }

@@ -15,6 +15,7 @@ import { AttemptAborts } from '../cancellation/attempt-aborts.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import type { ClaimedTask } from '../store/claim-tasks.js';
+import { commitEffect, StaleFenceError } from '../store/commit-effect.js';
 import type { Finish, FinishMember } from '../store/finish-tasks.js';
 import { saveCheckpoint } from '../store/task-progress.js';
 import { FinalizePoke } from '../syncer/finalize-poke.js';
@@ -106,9 +107,15 @@ export class TaskExecutor {
       logger: this.logger,
       progress: (percent, detail) => this.progress.note(task, percent, detail),
       checkpoint: async (data) => {
-        if (await saveCheckpoint(this.database.main, task, data)) return;
-        this.aborts.abort(running, 'lease-lost');
-        running.signal.throwIfAborted();
+        if (!(await saveCheckpoint(this.database.main, task, data))) this.lose(running);
+      },
+      commit: async (key, effect) => {
+        try {
+          return await commitEffect(this.database.main, task, key, effect);
+        } catch (error) {
+          if (error instanceof StaleFenceError) this.lose(running);
+          throw error;
+        }
       },
     });
     if (task.kind === 'plan') return this.plans.run(running, handler, context);
@@ -117,6 +124,12 @@ export class TaskExecutor {
       { taskId, key, position, attempt, payload, checkpoint: task.checkpoint ?? undefined },
       context,
     );
+  }
+
+  /** The attempt no longer holds its task: its signal is raised, and its handler is left with that reason. */
+  private lose(running: RunningTask): void {
+    this.aborts.abort(running, 'lease-lost');
+    running.signal.throwIfAborted();
   }
 
   /** Raises the signal when the attempt takes longer than its type allows. */

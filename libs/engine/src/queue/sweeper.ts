@@ -7,7 +7,9 @@ import { Database } from '@app/platform/prisma/database.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import { type DueTask, lookAgain, noteSent, recallLost, takeDueTasks } from '../store/dispatch.js';
+import { FIRST_LOOK_MS } from '../store/accept-jobs.js';
 import { type FinishMember, finishTasks } from '../store/finish-tasks.js';
+import { failOverdueJobs, startDueJobs, takeDueJobs, untilNextDue } from '../store/timed-jobs.js';
 import { TaskSender } from './task-sender.js';
 
 const MOST_AT_ONCE = 500;
@@ -51,19 +53,40 @@ export class Sweeper {
         this.logger.warn({ reason: error.message }, 'a sweep failed');
         return false;
       });
-      if (!more && !this.stopped) await this.sleep(this.config.SWEEP_INTERVAL);
+      if (!more && !this.stopped) await this.sleep(await this.pause());
     }
+  }
+
+  /** Until the next time of anything, so that jobs begin when they are due and not up to an interval later. */
+  private pause(): Promise<number> {
+    const most = this.config.SWEEP_INTERVAL;
+    return untilNextDue(this.database.main, most).catch(() => most);
   }
 
   /** One sweep; true when there may be more to do at once. */
   async sweep(): Promise<boolean> {
     await this.watchRedis();
+    await this.sweepJobs();
     const due = await takeDueTasks(this.database.main, MOST_AT_ONCE);
     const ended = due.filter((task) => task.leaseEnded);
     if (ended.length > 0) await this.expire(ended);
     const open = due.filter((task) => !task.leaseEnded);
     if (open.length > 0) await this.send(open);
     return due.length === MOST_AT_ONCE || ended.length > 0;
+  }
+
+  /** Jobs that are due begin, and jobs that are overdue end. */
+  private async sweepJobs(): Promise<void> {
+    const due = await takeDueJobs(this.database.main, MOST_AT_ONCE);
+    const idsOf = (kind: string) => due.filter((job) => job.kind === kind).map((job) => job.jobId);
+    const [starting, overdue] = [idsOf('start'), idsOf('deadline')];
+    if (overdue.length > 0) {
+      for (const job of await failOverdueJobs(this.database.main, overdue)) await this.bus.publish(job);
+    }
+    if (starting.length === 0) return;
+    const { incarnation } = this.sender;
+    const firstLookMs = incarnation === '' ? 0 : FIRST_LOOK_MS;
+    this.sender.sendSoon(await startDueJobs(this.database.main, starting, { incarnation, firstLookMs }));
   }
 
   private async watchRedis(): Promise<void> {

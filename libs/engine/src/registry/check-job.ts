@@ -45,10 +45,24 @@ export async function checkJob(input: JobInput, types: JobTypeRegistry): Promise
     maxAttempts: input.attempts ?? type.attempts,
     resumable: type.resumable,
     finalize: type.hasFinalization || input.catalog !== undefined,
+    ...checkTimes(input),
+    maxRuntimeMs: type.maxRuntimeMs ?? null,
     payload,
     catalog: input.catalog === undefined ? null : (cleanJson(input.catalog) ?? null),
     units: type.hasPlan ? [unit('plan', -1, null, null)] : await tasksOf(type, input, count),
   };
+}
+
+function checkTimes({ runAt, expiresAt }: JobInput): { runAt: Date | null; expiresAt: Date | null } {
+  const now = Date.now();
+  if (runAt && runAt.getTime() <= now) {
+    throw new InvalidJobError([{ pointer: '/runAt', message: 'This time has passed.' }]);
+  }
+  if (expiresAt && expiresAt.getTime() <= (runAt?.getTime() ?? now)) {
+    const message = runAt ? 'A job must not expire before it is due.' : 'This time has passed.';
+    throw new InvalidJobError([{ pointer: '/expiresAt', message }]);
+  }
+  return { runAt: runAt ?? null, expiresAt: expiresAt ?? null };
 }
 
 async function tasksOf(type: RegisteredJobType, input: JobInput, count: number): Promise<Unit[]> {

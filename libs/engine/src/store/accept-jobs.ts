@@ -15,6 +15,10 @@ export interface NewJob {
   maxAttempts: number;
   resumable: boolean;
   finalize: boolean;
+  /** A scheduled job has one dispatch row, and its tasks get theirs when it is due. */
+  runAt: Date | null;
+  expiresAt: Date | null;
+  maxRuntimeMs: number | null;
   payload: Json;
   catalog: Json | null;
   /** The hidden plan at position -1, or the tasks from position 0. A null payload means the job's. */
@@ -45,11 +49,11 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
     .filter((job) => job.idempotency !== null)
     .map((job) => ({
       owner_id: job.ownerId,
-      key: job.idempotency?.key,
+      key: job.idempotency?.key ?? '',
       body_hash: job.idempotency?.bodyHash,
       job_id: job.jobId,
     }))
-    .toSorted((a, b) => compare(`${a.owner_id} ${a.key}`, `${b.owner_id} ${b.key}`));
+    .toSorted((a, b) => compare(a.owner_id, b.owner_id) || compare(a.key, b.key));
   const rows = jobs.map((job) => ({
     id: job.jobId,
     owner_id: job.ownerId,
@@ -60,6 +64,9 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
     max_attempts: job.maxAttempts,
     resumable: job.resumable,
     finalize: job.finalize,
+    run_at: job.runAt ?? undefined,
+    expires_at: job.expiresAt ?? undefined,
+    max_runtime_ms: job.maxRuntimeMs ?? undefined,
     payload: job.payload,
     catalog: job.catalog ?? undefined,
     keyed: job.idempotency !== null,
@@ -85,17 +92,19 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
       RETURNING job_id
     ), j AS (
       INSERT INTO jobs (id, owner_id, submitted_by, type, queue, status, failure_policy, max_attempts, resumable,
-                        finalize, payload, catalog, planning, tasks_total)
-      SELECT i.id, owner_id, submitted_by, type, queue, 'queued', failure_policy, max_attempts, resumable,
-             finalize, COALESCE(payload, 'null'::jsonb), catalog, planning, tasks_total
+                        finalize, run_at, expires_at, max_runtime_ms, payload, catalog, planning, tasks_total)
+      SELECT i.id, owner_id, submitted_by, type, queue,
+             CASE WHEN run_at IS NULL THEN 'queued' ELSE 'scheduled' END, failure_policy, max_attempts, resumable,
+             finalize, run_at, expires_at, max_runtime_ms, COALESCE(payload, 'null'::jsonb), catalog, planning, tasks_total
       FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         AS i(id uuid, owner_id text, submitted_by text, type text, queue text, failure_policy text,
-             max_attempts smallint, resumable boolean, finalize boolean, payload jsonb, catalog jsonb,
+             max_attempts smallint, resumable boolean, finalize boolean, run_at timestamptz, expires_at timestamptz,
+             max_runtime_ms bigint, payload jsonb, catalog jsonb,
              keyed boolean, planning boolean, tasks_total int)
       WHERE NOT keyed OR i.id IN (SELECT job_id FROM k)
-      RETURNING id, queue, submitted_by
+      RETURNING id, queue, submitted_by, status, run_at, expires_at
     ), u AS MATERIALIZED (
-      SELECT i.*, j.queue
+      SELECT i.*, j.queue, j.status
       FROM jsonb_to_recordset(${JSON.stringify(units)}::jsonb)
         AS i(id uuid, job_id uuid, kind text, position int, key text, payload jsonb)
       JOIN j ON j.id = i.job_id
@@ -109,9 +118,14 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
       SELECT id, kind, job_id, queue,
              clock_timestamp() + make_interval(secs => ${incarnation === '' ? 0 : FIRST_LOOK_MS / 1000}::float8),
              ${incarnation}
-      FROM u
+      FROM u WHERE status = 'queued'
+    ), w AS (
+      INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
+      SELECT id, 'start', id, '', run_at FROM j WHERE status = 'scheduled'
+      UNION ALL
+      SELECT id, 'deadline', id, '', expires_at FROM j WHERE expires_at IS NOT NULL
     ), e AS (
-      INSERT INTO job_events (job_id, generation, version, kind, actor) SELECT id, 1, 1, 'job.queued', submitted_by FROM j
+      INSERT INTO job_events (job_id, generation, version, kind, actor) SELECT id, 1, 1, 'job.' || status, submitted_by FROM j
     )
     SELECT id FROM j`;
   const written = new Set(accepted.map((row) => row.id));

@@ -60,7 +60,7 @@ export async function claimTasks(
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
       ) q
       WHERE j.id = q.id
-      RETURNING j.id, j.generation, j.version
+      RETURNING j.id, j.generation, j.version, j.started_at, j.expires_at, j.max_runtime_ms
     ), running AS MATERIALIZED (
       SELECT id FROM opened
       UNION SELECT id FROM jobs WHERE id IN (SELECT job_id FROM seen) AND status = 'active'
@@ -83,6 +83,14 @@ export async function claimTasks(
       UNION ALL
       SELECT t.id, t.job_id, t.kind, t.fence, t.attempt, t.position FROM tasks t JOIN seen s ON s.id = t.id
       WHERE s.status = 'active' AND s.nonce = s.claim
+    ), limited AS (
+      INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
+      SELECT id, 'deadline', id, '', started_at + make_interval(secs => max_runtime_ms / 1000.0)
+      FROM opened WHERE max_runtime_ms IS NOT NULL
+      ON CONFLICT (id, kind) DO UPDATE SET look_again_at = EXCLUDED.look_again_at
+    ), begun AS (
+      DELETE FROM dispatch x USING opened o
+      WHERE x.id = o.id AND x.kind = 'deadline' AND o.expires_at IS NOT NULL AND o.max_runtime_ms IS NULL
     ), e1 AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor)
       SELECT id, generation, version, 'job.active', 'worker:' || ${worker} FROM opened

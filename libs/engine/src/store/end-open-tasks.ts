@@ -19,6 +19,8 @@ export async function endOpenTasks(sql: Sql, jobIds: string[], actor: string, st
       FROM open o WHERE t.id = o.id
     ), gone AS (
       DELETE FROM dispatch d USING open o WHERE d.id = o.id AND d.kind = o.kind
+    ), timed AS (
+      DELETE FROM dispatch WHERE id = ANY(${jobIds}::uuid[]) AND kind IN ('start', 'deadline')
     ), counted AS (
       SELECT job_id, count(*) FILTER (WHERE kind = 'task')::int AS canceled,
         jsonb_agg(id) FILTER (WHERE kind = 'task') AS ids

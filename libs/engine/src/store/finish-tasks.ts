@@ -84,7 +84,7 @@ async function writeFinishes(
       SELECT t.id, t.job_id, t.status, t.fence, t.lease_until FROM m JOIN tasks t ON t.id = m.id
     ), j AS MATERIALIZED (
       SELECT id, status, generation, version, failure_policy, finalize, planning, tasks_total, tasks_completed,
-        tasks_failed, tasks_canceled, progress_sum, progress
+        tasks_failed, tasks_canceled, progress_sum, progress, error
       FROM jobs WHERE id IN (SELECT job_id FROM seen) AND status = 'active'
       ORDER BY id FOR NO KEY UPDATE ${skip}
     ), locked AS MATERIALIZED (
@@ -124,7 +124,8 @@ async function writeFinishes(
     ), summed AS (
       SELECT j.id, j.generation, j.version + 1 AS version, j.failure_policy, j.finalize, j.tasks_total,
         j.tasks_completed + c.completed AS completed, j.tasks_failed + c.failed AS failed, j.progress,
-        j.progress_sum + c.gained AS progress_sum, j.planning AND NOT c.planned AS planning, c.unplanned, c.error, c.result,
+        j.progress_sum + c.gained AS progress_sum, j.planning AND NOT c.planned AND NOT c.unplanned AS planning,
+        c.unplanned, COALESCE(j.error, c.error) AS error, c.result,
         NOT (j.planning AND NOT c.planned)
           AND j.tasks_completed + c.completed + j.tasks_failed + c.failed + j.tasks_canceled = j.tasks_total AS ended
       FROM j JOIN counted c ON c.job_id = j.id
@@ -137,18 +138,22 @@ async function writeFinishes(
       FROM summed s
     ), upj AS (
       UPDATE jobs SET status = n.status, version = n.version, planning = n.planning, tasks_completed = n.completed,
-        tasks_failed = n.failed, progress_sum = n.progress_sum, error = COALESCE(jobs.error, n.error),
+        tasks_failed = n.failed, progress_sum = n.progress_sum, error = n.error,
         progress = CASE WHEN n.status = 'completed' THEN 100
           WHEN n.planning OR n.tasks_total = 0 THEN n.progress
           ELSE GREATEST(n.progress, LEAST(99, n.progress_sum / n.tasks_total)) END,
         outcome = CASE WHEN n.status IN ('completed', 'failed') THEN n.status END,
         finished_at = CASE WHEN n.status IN ('completed', 'failed') THEN clock_timestamp() END,
-        result = CASE WHEN n.status = 'completed' AND n.tasks_total = 1 THEN n.result ELSE jobs.result END
+        -- Not of a planned job: its only task may have ended long before, its plan being the last to end.
+        result = CASE WHEN n.status = 'completed' AND n.tasks_total = 1
+          AND NOT EXISTS (SELECT FROM task_inputs p WHERE p.job_id = n.id AND p.position = -1) THEN n.result ELSE jobs.result END
       FROM next n WHERE jobs.id = n.id
     ), f AS (
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
       SELECT id, 'finalize', id, '', clock_timestamp() FROM next WHERE status = 'finalizing'
       ON CONFLICT (id, kind) DO UPDATE SET look_again_at = EXCLUDED.look_again_at, epoch = dispatch.epoch + 1
+    ), timed AS (
+      DELETE FROM dispatch d USING next n WHERE d.id = n.id AND d.kind = 'deadline' AND n.status <> 'active'
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor, data)
       SELECT n.id, n.generation, n.version, 'tasks.' || l.status, ${actor}, jsonb_build_object('tasks', jsonb_agg(

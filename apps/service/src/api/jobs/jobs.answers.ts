@@ -20,7 +20,12 @@ const Failure = z.object({
   taskId: z.uuid().optional(),
   attempt: z.int().optional(),
 });
-const Times = { createdAt: Time, startedAt: Time.nullable(), finishedAt: Time.nullable() };
+const Times = {
+  runAt: Time.nullable(),
+  createdAt: Time,
+  startedAt: Time.nullable(),
+  finishedAt: Time.nullable(),
+};
 const Stop = z.object({
   taskId: z.uuid(),
   worker: z.uuid().nullable(),
@@ -51,6 +56,7 @@ const Job = z.object({
   generation: z.int(),
   failurePolicy: z.enum(FAILURE_POLICIES),
   attempts: z.int(),
+  expiresAt: Time.nullable(),
   payload: Json,
   result: Json.nullable(),
   cancelReceipt: Receipt.nullable(),

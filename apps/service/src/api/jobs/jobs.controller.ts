@@ -1,14 +1,33 @@
-import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Delete,
+  Get,
+  Headers,
+  HttpCode,
+  Param,
+  Post,
+  Put,
+  Query,
+  Res,
+} from '@nestjs/common';
 import { ApiBearerAuth, ApiHeader, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { validate as isUuid } from 'uuid';
-import type { Job } from '@app/core';
+import type { Job, JobStatus } from '@app/core';
 import { Jobs } from '@app/engine/jobs.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
 import { jobNotFound, ProblemError, validationError } from '../problems/problem.js';
 import { readJobCursor, readTaskCursor, writeJobCursor, writeTaskCursor } from './cursor.js';
 import { Answers, Refuses } from './jobs.answers.js';
-import { CancelBody, IdempotencyKey, ListQuery, SubmitBody, TasksQuery } from './jobs.schemas.js';
+import {
+  CancelBody,
+  IdempotencyKey,
+  ListQuery,
+  RescheduleBody,
+  SubmitBody,
+  TasksQuery,
+} from './jobs.schemas.js';
 
 /** Submits, lists, shows and cancels the caller's own jobs. */
 @ApiTags('jobs')
@@ -144,6 +163,38 @@ export class JobsController {
     return this.cancelOwn(principal, jobId, undefined);
   }
 
+  @Put(':jobId')
+  @RequiresScope('jobs:write')
+  @ApiOperation({ summary: 'Move a scheduled job to another time' })
+  @Answers(200, 'job')
+  @Refuses('not-found', 'validation-error', 'malformed-request', 'invalid-transition')
+  async reschedule(
+    @Param('jobId') jobId: string,
+    @Body({ schema: RescheduleBody }) { runAt }: RescheduleBody,
+    @CurrentPrincipal() { ownerId, actor }: Principal,
+  ): Promise<Job> {
+    return settled(
+      isUuid(jobId) ? await this.jobs.reschedule(ownerId, jobId, new Date(runAt), { actor }) : undefined,
+      'be moved to another time',
+    );
+  }
+
+  @Post(':jobId/retry')
+  @HttpCode(200)
+  @RequiresScope('jobs:write')
+  @ApiOperation({ summary: 'Run again what did not complete of a failed or canceled job' })
+  @Answers(200, 'job')
+  @Refuses('not-found', 'invalid-transition')
+  async retry(
+    @Param('jobId') jobId: string,
+    @CurrentPrincipal() { ownerId, actor }: Principal,
+  ): Promise<Job> {
+    return settled(
+      isUuid(jobId) ? await this.jobs.retry(ownerId, jobId, { actor }) : undefined,
+      'be retried',
+    );
+  }
+
   private async own({ ownerId }: Principal, jobId: string): Promise<Job> {
     const job = isUuid(jobId) ? await this.jobs.find(ownerId, jobId) : undefined;
     if (!job) throw jobNotFound();
@@ -156,12 +207,17 @@ export class JobsController {
     reason: string | undefined,
   ): Promise<Job> {
     const by = { actor, ...(reason === undefined ? {} : { reason }) };
-    const canceled = isUuid(jobId) ? await this.jobs.cancel(ownerId, jobId, by) : undefined;
-    if (!canceled) throw jobNotFound();
-    if (canceled.kind === 'canceled') return canceled.job;
-    const { status } = canceled;
-    throw new ProblemError('invalid-transition', `The job is ${status} and can no longer be canceled.`, {
-      jobStatus: status,
-    });
+    return settled(isUuid(jobId) ? await this.jobs.cancel(ownerId, jobId, by) : undefined, 'be canceled');
   }
+}
+
+/** The job of a change that was made; a change that its state does not allow, or a job that is not there, is thrown. */
+function settled(
+  change: { kind: string; job: Job } | { kind: 'refused'; status: JobStatus } | undefined,
+  what: string,
+): Job {
+  if (!change) throw jobNotFound();
+  if ('job' in change) return change.job;
+  const jobStatus = change.status;
+  throw new ProblemError('invalid-transition', `The job is ${jobStatus} and cannot ${what}.`, { jobStatus });
 }

@@ -12,6 +12,9 @@ const Task = z.strictObject({
   payload: Json.optional(),
 });
 
+/** An instant with its offset, such as 2030-01-31T12:00:00Z. */
+const Instant = z.iso.datetime({ offset: true });
+
 /** The body of POST /jobs. */
 export const SubmitBody = z
   .strictObject({
@@ -31,14 +34,21 @@ export const SubmitBody = z
       .meta({ description: 'That many tasks with the job’s payload.' }),
     failurePolicy: z.enum(FAILURE_POLICIES).optional(),
     attempts: z.int().min(1).max(100).optional().meta({ description: 'Executions of a task in all.' }),
+    runAt: Instant.optional().meta({ description: 'When the job is due; at once when absent.' }),
+    expiresAt: Instant.optional().meta({ description: 'When the job is given up if it has not begun.' }),
     catalog: z
       .record(z.string().max(200), Json)
       .optional()
       .meta({ description: 'Metadata for the Catalog.' }),
   })
   .transform((body, context) => {
-    if (body.type !== undefined) return { ...body, type: body.type };
-    if (body.numTask !== undefined) return { ...body, type: DEMO_TYPE };
+    const { type, runAt, expiresAt, ...rest } = body;
+    const times = {
+      ...(runAt === undefined ? {} : { runAt: new Date(runAt) }),
+      ...(expiresAt === undefined ? {} : { expiresAt: new Date(expiresAt) }),
+    };
+    if (type !== undefined) return { ...rest, ...times, type };
+    if (body.numTask !== undefined) return { ...rest, ...times, type: DEMO_TYPE };
     context.addIssue({
       code: 'custom',
       path: ['type'],
@@ -47,6 +57,10 @@ export const SubmitBody = z
     return z.NEVER;
   });
 export type SubmitBody = z.output<typeof SubmitBody>;
+
+/** The body of PUT /jobs/:jobId. */
+export const RescheduleBody = z.strictObject({ runAt: Instant });
+export type RescheduleBody = z.output<typeof RescheduleBody>;
 
 /** The body of POST /jobs/:jobId/cancel, which may be left out. */
 export const CancelBody = z

@@ -1,0 +1,51 @@
+import type { Json, Transaction } from '@app/core';
+import { PrismaClient, type Sql } from '@app/platform/prisma/database.js';
+
+/** Limits of a handler's transaction, in milliseconds. */
+const LIMITS = { maxWait: 5000, timeout: 60_000 };
+
+/** The attempt no longer holds its task: nothing of the effect was committed. */
+export class StaleFenceError extends Error {
+  override readonly name = 'StaleFenceError';
+  constructor() {
+    super('The attempt no longer holds its task.');
+  }
+}
+
+/**
+ * Runs an effect in a transaction and records it with its result under a key of the task, so that it happens once
+ * however often the task is run: a later attempt gets the recorded result. The fence is looked at first without a
+ * lock, for the effect may take long, and checked and locked as the last statement before the commit.
+ * @throws {StaleFenceError} when the attempt has lost its task.
+ */
+export async function commitEffect(
+  client: PrismaClient,
+  lease: { taskId: string; fence: number; generation: number },
+  key: string,
+  effect: (tx: Transaction) => Promise<Json>,
+): Promise<Json> {
+  return client.$transaction(async (tx) => {
+    const [held] = await tx.$queryRaw<unknown[]>`
+      SELECT 1 FROM tasks WHERE id = ${lease.taskId}::uuid AND fence = ${lease.fence} AND status = 'active'`;
+    if (!held) throw new StaleFenceError();
+    const [done] = await tx.$queryRaw<{ result: Json }[]>`
+      SELECT result FROM task_commits
+      WHERE task_id = ${lease.taskId}::uuid AND generation = ${lease.generation} AND key = ${key}`;
+    if (done) return done.result;
+    const result = await effect(transactionOf(tx));
+    await tx.$executeRaw`
+      INSERT INTO task_commits (task_id, generation, key, result)
+      VALUES (${lease.taskId}::uuid, ${lease.generation}, ${key}, ${JSON.stringify(result)}::jsonb)`;
+    const [still] = await tx.$queryRaw<unknown[]>`
+      SELECT 1 FROM tasks WHERE id = ${lease.taskId}::uuid AND fence = ${lease.fence} AND status = 'active' FOR SHARE`;
+    if (!still) throw new StaleFenceError();
+    return result;
+  }, LIMITS);
+}
+
+function transactionOf(tx: Sql & Pick<PrismaClient, '$queryRawUnsafe' | '$executeRawUnsafe'>): Transaction {
+  return {
+    query: (sql, ...values) => tx.$queryRawUnsafe(sql, ...values),
+    execute: (sql, ...values) => tx.$executeRawUnsafe(sql, ...values),
+  };
+}

@@ -1,0 +1,68 @@
+import { jobSourcesOf, type JobStatus } from '@app/core';
+import type { PrismaClient } from '@app/platform/prisma/database.js';
+import type { Delivery } from './dispatch.js';
+import { inTransaction } from './in-transaction.js';
+
+/** What became of a retry; `open` is what is to be sent. */
+export type Retry =
+  { kind: 'retried'; status: JobStatus; open: Delivery[] } | { kind: 'refused'; status: JobStatus };
+
+/**
+ * Opens a failed or canceled job again, in a new generation: tasks that did not complete begin anew with all their
+ * attempts, completed ones keep their results, and a job whose tasks are all complete goes straight to
+ * finalization. Undefined when the owner has no such job.
+ */
+export async function retryJob(
+  client: PrismaClient,
+  ownerId: string,
+  jobId: string,
+  options: { actor: string; incarnation: string; firstLookMs: number },
+): Promise<Retry | undefined> {
+  return inTransaction(client, async (sql) => {
+    const [job] = await sql.$queryRaw<{ status: JobStatus; finalize: boolean }[]>`
+      SELECT status, finalize FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId} FOR NO KEY UPDATE`;
+    if (!job) return undefined;
+    if (!jobSourcesOf('retry').includes(job.status)) return { kind: 'refused', status: job.status };
+    const open = await sql.$queryRaw<Delivery[]>`
+      WITH o AS MATERIALIZED (
+        SELECT t.id, t.kind FROM task_inputs i JOIN tasks t ON t.id = i.task_id
+        WHERE i.job_id = ${jobId}::uuid AND t.status <> 'completed'
+        ORDER BY t.id FOR NO KEY UPDATE OF t
+      ), t AS (
+        UPDATE tasks t SET status = 'queued', generation = t.generation + 1, fence = t.fence + 1, attempt = 0, crashes = 0,
+          nonce = NULL, worker = NULL, started_at = NULL, finished_at = NULL
+        FROM o WHERE t.id = o.id
+      ), d AS (
+        INSERT INTO dispatch (id, kind, job_id, queue, look_again_at, incarnation)
+        SELECT o.id, o.kind, j.id, j.queue,
+          clock_timestamp() + make_interval(secs => ${options.firstLookMs / 1000}::float8), ${options.incarnation}
+        FROM o, jobs j WHERE j.id = ${jobId}::uuid
+        RETURNING id, kind, queue, epoch
+      )
+      SELECT id::text AS "taskId", kind, queue, epoch FROM d`;
+    const status = open.length > 0 ? 'queued' : job.finalize ? 'finalizing' : 'completed';
+    await sql.$executeRaw`
+      WITH s AS (
+        SELECT count(*) FILTER (WHERE t.kind = 'task' AND t.status = 'completed')::int AS completed,
+          COALESCE(sum(t.progress) FILTER (WHERE t.kind = 'task'), 0) AS progress_sum,
+          COALESCE(bool_or(t.kind = 'plan' AND t.status <> 'completed'), false) AS planning
+        FROM task_inputs i JOIN tasks t ON t.id = i.task_id WHERE i.job_id = ${jobId}::uuid
+      ), j AS (
+        UPDATE jobs j SET status = ${status}, generation = j.generation + 1, version = j.version + 1, planning = s.planning,
+          outcome = CASE WHEN ${status} = 'completed' THEN 'completed' END,
+          finished_at = CASE WHEN ${status} = 'completed' THEN clock_timestamp() END,
+          tasks_completed = s.completed, tasks_failed = 0, tasks_canceled = 0, progress_sum = s.progress_sum,
+          progress = CASE WHEN ${status} = 'completed' THEN 100 WHEN s.planning OR j.tasks_total = 0 THEN 0
+            ELSE LEAST(99, s.progress_sum / j.tasks_total) END,
+          error = NULL, result = NULL, run_at = NULL, expires_at = NULL, started_at = NULL
+        FROM s WHERE j.id = ${jobId}::uuid
+        RETURNING j.id, j.generation, j.version
+      ), f AS (
+        INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
+        SELECT id, 'finalize', id, '', clock_timestamp() FROM j WHERE ${status} = 'finalizing'
+      )
+      INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
+      SELECT id, generation, version, ${`job.${status}`}, ${options.actor}, 'retry' FROM j`;
+    return { kind: 'retried', status, open };
+  });
+}

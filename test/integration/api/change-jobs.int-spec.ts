@@ -1,0 +1,70 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type ApiUser, apiUser } from '../../support/api-client.js';
+import { createTestDatabase, type TestDatabase } from '../../support/database.js';
+import { testRedis } from '../../support/redis.js';
+import { serviceEnvironment, startService, type TestService } from '../../support/service.js';
+
+let database: TestDatabase;
+let service: TestService;
+let alice: ApiUser;
+let bob: ApiUser;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  service = await startService(serviceEnvironment(database.url, testRedis()));
+  [alice, bob] = await Promise.all([apiUser(service, 'alice'), apiUser(service, 'bob')]);
+});
+afterAll(async () => {
+  await service?.stop();
+  await database?.drop();
+});
+
+const NOWHERE = '019a0000-0000-7000-8000-000000000000';
+const inMs = (ms: number) => new Date(Date.now() + ms).toISOString();
+const quick = { type: 'demo.wait', payload: { durationMs: 0 } };
+
+describe('a job for later', () => {
+  test.each([
+    [{ runAt: 'tomorrow' }, '/runAt'],
+    [{ runAt: '2030-01-01' }, '/runAt'],
+    [{ runAt: 1_900_000_000 }, '/runAt'],
+    [{ runAt: inMs(-60_000) }, '/runAt'],
+    [{ runAt: inMs(60_000), expiresAt: inMs(30_000) }, '/expiresAt'],
+  ])('is refused with an invalid or past time: %j (feature 22)', async (times, pointer) => {
+    const { status, body } = await alice.send('POST', '/jobs', { ...quick, ...times });
+    expect([status, body.errors?.[0]?.pointer]).toEqual([400, pointer]);
+  });
+
+  test('is moved by PUT, and a job that is no longer scheduled is not (feature 24)', async () => {
+    const job = await alice.submit({ ...quick, runAt: inMs(60_000) });
+    expect(job.status).toBe('scheduled');
+    const runAt = inMs(300);
+    const moved = await alice.send('PUT', `/jobs/${job.jobId}`, { runAt });
+    expect([moved.status, moved.body.runAt, moved.body.status]).toEqual([200, runAt, 'scheduled']);
+    expect((await bob.send('PUT', `/jobs/${job.jobId}`, { runAt })).status).toBe(404);
+    expect((await alice.send('PUT', `/jobs/${NOWHERE}`, { runAt })).status).toBe(404);
+    expect((await alice.send('PUT', `/jobs/${job.jobId}`, { runAt: inMs(-1) })).status).toBe(400);
+    expect((await alice.send('PUT', `/jobs/${job.jobId}`, {})).status).toBe(400);
+    expect((await alice.until(job.jobId)).status).toBe('completed');
+    const late = await alice.send('PUT', `/jobs/${job.jobId}`, { runAt: inMs(60_000) });
+    expect([late.status, late.body.jobStatus]).toEqual([409, 'completed']);
+  });
+});
+
+describe('a retry', () => {
+  test('opens a failed job again, and no other (features 50, 51)', async () => {
+    const failing = { ...quick, payload: { durationMs: 0, failPermanently: true } };
+    const job = await alice.submit(failing);
+    await alice.until(job.jobId);
+    expect((await bob.send('POST', `/jobs/${job.jobId}/retry`)).status).toBe(404);
+    const retried = await alice.send('POST', `/jobs/${job.jobId}/retry`);
+    expect(retried).toMatchObject({ status: 200, body: { generation: 2, error: null } });
+    expect(await alice.until(job.jobId)).toMatchObject({ status: 'failed', generation: 2 });
+
+    const done = await alice.submit(quick);
+    await alice.until(done.jobId);
+    const refused = await alice.send('POST', `/jobs/${done.jobId}/retry`);
+    expect([refused.status, refused.body.type]).toEqual([409, 'urn:longhaul:problem:invalid-transition']);
+    expect((await alice.send('POST', `/jobs/${NOWHERE}/retry`)).status).toBe(404);
+  });
+});
