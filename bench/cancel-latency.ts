@@ -39,6 +39,9 @@ async function cancelOne(
   };
 }
 
+const line = (name: string, values: number[]) =>
+  `${name}: p50 ${quantile(values, 0.5).toFixed(1)} ms, p99 ${quantile(values, 0.99).toFixed(1)} ms`;
+
 await withServices(async ({ start }) => {
   const [api] = await Promise.all([start('api'), start('task-worker'), start('task-worker')]);
   const alice = await apiUser(api, 'alice');
@@ -46,8 +49,6 @@ await withServices(async ({ start }) => {
   const measured: Awaited<ReturnType<typeof cancelOne>>[] = [];
   for (let i = 0; i < CANCELS; i++) measured.push(await cancelOne(alice));
   const spread = measured.filter((one) => one.workers === 2).length;
-  const line = (name: string, values: number[]) =>
-    `${name}: p50 ${quantile(values, 0.5).toFixed(1)} ms, p99 ${quantile(values, 0.99).toFixed(1)} ms`;
   console.log(`${CANCELS} cancels of jobs with ${TASKS} running tasks, ${spread} of them on both workers`);
   console.log(
     line(
