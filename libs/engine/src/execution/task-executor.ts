@@ -149,6 +149,10 @@ export class TaskExecutor {
         : outcomeOfThrow(settled.kind === 'threw' ? settled.error : running.signal.reason, reason, policy);
     if (outcome.status === 'dropped') {
       this.progress.forget(running.task.taskId);
+      // Given up because Postgres was out of reach: if nobody has taken the task over, it is handed back uncharged.
+      if (running.abortReason === 'lease-lost' && settled.kind !== 'unstoppable') {
+        return this.write(running, { status: 'paused' }, 0);
+      }
       if (running.abortReason === 'canceled') {
         this.aborts.note(running, settled.kind === 'unstoppable' ? 'fenced' : 'stopped');
       }

@@ -67,7 +67,7 @@ export class Sweeper {
   async sweep(): Promise<boolean> {
     await this.watchRedis();
     await this.sweepJobs();
-    const due = await takeDueTasks(this.database.main, MOST_AT_ONCE);
+    const due = await takeDueTasks(this.database.main, MOST_AT_ONCE, this.config.LEASE);
     const ended = due.filter((task) => task.leaseEnded);
     if (ended.length > 0) await this.expire(ended);
     const open = due.filter((task) => !task.leaseEnded);

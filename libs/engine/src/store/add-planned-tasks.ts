@@ -12,8 +12,8 @@ export interface PlannedInput {
 
 /**
  * Adds the tasks that a plan has yielded, and with them where the plan is. The job row is locked first, so that no
- * cancel runs between; a key that the job has already is left out. Undefined when the plan no longer holds its
- * claim, or its job has ended: nothing was written.
+ * cancel runs between; a key that the job has already, or that came before in the batch, is left out. Undefined
+ * when the plan no longer holds its claim, or its job has ended: nothing was written.
  */
 export async function addPlannedTasks(
   client: PrismaClient,
@@ -36,8 +36,12 @@ export async function addPlannedTasks(
     const added = await sql.$queryRaw<{ id: string }[]>`
       WITH m AS MATERIALIZED (
         SELECT i.id, i.key, i.payload, row_number() OVER (ORDER BY i.ordinality) - 1 AS nth
-        FROM ROWS FROM (jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS (id uuid, key text, payload jsonb))
-          WITH ORDINALITY AS i(id, key, payload, ordinality)
+        FROM (
+          SELECT DISTINCT ON (key) *
+          FROM ROWS FROM (jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS (id uuid, key text, payload jsonb))
+            WITH ORDINALITY AS r(id, key, payload, ordinality)
+          ORDER BY key, ordinality
+        ) i
         WHERE NOT EXISTS (SELECT FROM task_inputs k WHERE k.job_id = ${plan.jobId}::uuid AND k.key = i.key)
       ), n AS (
         UPDATE jobs SET tasks_total = tasks_total + (SELECT count(*)::int FROM m), version = version + 1

@@ -1,4 +1,4 @@
-import { jobSourcesOf, type JobStatus } from '@app/core';
+import { cleanText, jobSourcesOf, type JobStatus } from '@app/core';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { endOpenTasks } from './end-open-tasks.js';
 import { inTransaction } from './in-transaction.js';
@@ -17,6 +17,7 @@ export async function cancelJob(
   jobId: string,
   by: { actor: string; reason?: string },
 ): Promise<Cancellation | undefined> {
+  const reason = by.reason === undefined ? null : cleanText(by.reason);
   return inTransaction(client, async (sql) => {
     const canceled = await sql.$queryRaw<{ generation: number }[]>`
       WITH j AS (
@@ -25,10 +26,10 @@ export async function cancelJob(
         RETURNING id, generation, version
       ), c AS (
         INSERT INTO cancellations (job_id, generation, actor, reason)
-        SELECT id, generation, ${by.actor}, ${by.reason ?? null} FROM j
+        SELECT id, generation, ${by.actor}, ${reason} FROM j
       ), e AS (
         INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
-        SELECT id, generation, version, 'job.canceled', ${by.actor}, ${by.reason ?? null} FROM j
+        SELECT id, generation, version, 'job.canceled', ${by.actor}, ${reason} FROM j
       )
       SELECT generation FROM j`;
     if (canceled[0]) {

@@ -32,18 +32,21 @@ export interface DueTask extends Delivery {
 
 /**
  * Takes the tasks and plans whose time has come, by moving the time on: whoever else sweeps passes them by. Commits
- * before anything is sent. An attempt whose lease still runs is looked at again when it ends.
+ * before anything is sent. An attempt whose lease still runs is looked at again when it ends; a lease that ended while
+ * Postgres itself was down, or just after, is given one more: its worker could not renew it.
  */
-export async function takeDueTasks(sql: Sql, limit: number): Promise<DueTask[]> {
+export async function takeDueTasks(sql: Sql, limit: number, leaseMs: number): Promise<DueTask[]> {
   return sql.$queryRaw<DueTask[]>`
     WITH due AS MATERIALIZED (
       SELECT id, kind FROM dispatch
       WHERE look_again_at <= clock_timestamp() AND kind IN ('task', 'plan')
       ORDER BY look_again_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), state AS MATERIALIZED (
-      SELECT d.id, d.kind, t.status, t.fence, t.attempt, t.crashes, t.lease_until,
-        t.status = 'active' AND t.lease_until > clock_timestamp() AS leased
-      FROM due d JOIN tasks t ON t.id = d.id
+      SELECT d.id, d.kind, t.status, t.fence, t.attempt, t.crashes, u.lease_until,
+        t.status = 'active' AND u.lease_until > clock_timestamp() AS leased
+      FROM due d JOIN tasks t ON t.id = d.id CROSS JOIN LATERAL (
+        SELECT GREATEST(t.lease_until, pg_postmaster_start_time() + make_interval(secs => ${leaseMs / 1000}::float8)) AS lease_until
+      ) u
     ), moved AS (
       UPDATE dispatch d SET look_again_at = CASE WHEN s.leased THEN s.lease_until
         ELSE clock_timestamp() + make_interval(secs => ${SWEEP_LEASE_MS / 1000}::float8) END

@@ -16,33 +16,47 @@ export interface DueFinalization {
   call: { key: string; body: string; attempts: number } | null;
 }
 
-/** Takes jobs whose finalization is due; whoever else looks passes them by until `leaseMs` is over. */
+/**
+ * Takes jobs whose finalization is due; whoever else looks passes them by until `leaseMs` is over. What earlier
+ * turns have written is read by a statement of its own: from the commit of the first one on they write nothing more.
+ */
 export async function takeDueFinalizations(
   sql: Sql,
   limit: number,
   leaseMs: number,
 ): Promise<DueFinalization[]> {
-  return sql.$queryRaw<DueFinalization[]>`
+  const taken = await sql.$queryRaw<{ id: string; epoch: number }[]>`
     WITH due AS MATERIALIZED (
       SELECT id FROM dispatch WHERE kind = 'finalize' AND look_again_at <= clock_timestamp()
       ORDER BY look_again_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
-    ), taken AS (
-      UPDATE dispatch d SET epoch = d.epoch + 1,
-        look_again_at = clock_timestamp() + make_interval(secs => ${leaseMs / 1000}::float8)
-      FROM due WHERE d.id = due.id AND d.kind = 'finalize'
-      RETURNING d.id, d.epoch
     )
+    UPDATE dispatch d SET epoch = d.epoch + 1,
+      look_again_at = clock_timestamp() + make_interval(secs => ${leaseMs / 1000}::float8)
+    FROM due WHERE d.id = due.id AND d.kind = 'finalize'
+    RETURNING d.id::text AS id, d.epoch`;
+  if (taken.length === 0) return [];
+  const ids = taken.map((turn) => turn.id);
+  const epochs = taken.map((turn) => turn.epoch);
+  return sql.$queryRaw<DueFinalization[]>`
     SELECT j.id::text AS "jobId", taken.epoch, j.owner_id AS "ownerId", j.type, j.generation, j.payload, j.catalog,
       j.max_attempts AS "maxAttempts", j.created_at AS "createdAt",
       CASE WHEN c.job_id IS NULL THEN NULL
         ELSE jsonb_build_object('key', c.idempotency_key, 'body', c.body, 'attempts', c.attempts) END AS call
-    FROM taken JOIN jobs j ON j.id = taken.id
+    FROM unnest(${ids}::uuid[], ${epochs}::int[]) AS taken(id, epoch) JOIN jobs j ON j.id = taken.id
       LEFT JOIN catalog_calls c ON c.job_id = j.id AND c.generation = j.generation`;
 }
 
-/** Whether the turn is still ours; every statement below is guarded by it. */
+/**
+ * Whether the turn is still ours, as the first part of every statement below: locks the job and then the dispatch
+ * row, so that no other turn begins while it writes. A snapshot alone would not tell of one that has just begun.
+ */
 const held = (turn: { jobId: string; epoch: number }) => Prisma.sql`
-  SELECT d.id FROM dispatch d WHERE d.id = ${turn.jobId}::uuid AND d.kind = 'finalize' AND d.epoch = ${turn.epoch}`;
+  open AS MATERIALIZED (
+    SELECT id FROM jobs WHERE id = ${turn.jobId}::uuid AND status = 'finalizing' FOR NO KEY UPDATE
+  ), held AS MATERIALIZED (
+    SELECT d.id FROM dispatch d
+    WHERE d.id IN (SELECT id FROM open) AND d.kind = 'finalize' AND d.epoch = ${turn.epoch} FOR UPDATE
+  )`;
 
 /** Stores what will be posted, before the first POST, so that every later one says the same. False when the turn is over. */
 export async function storeCatalogCall(
@@ -52,9 +66,9 @@ export async function storeCatalogCall(
   result: Json | undefined,
 ): Promise<boolean> {
   const written = await sql.$executeRaw`
-    WITH j AS (
+    WITH ${held(turn)}, j AS (
       UPDATE jobs SET result = COALESCE(${result === undefined ? null : JSON.stringify(result)}::jsonb, result)
-      WHERE id IN (${held(turn)}) AND status = 'finalizing'
+      WHERE id IN (SELECT id FROM held)
       RETURNING id, generation
     ), c AS (
       INSERT INTO catalog_calls (job_id, generation, idempotency_key, body)
@@ -68,9 +82,10 @@ export async function storeCatalogCall(
 /** Counts a POST before it is made. False when the turn is over: it must not be made. */
 export async function countCatalogCall(sql: Sql, turn: { jobId: string; epoch: number }): Promise<boolean> {
   const written = await sql.$executeRaw`
+    WITH ${held(turn)}
     UPDATE catalog_calls c SET attempts = attempts + 1
     FROM jobs j
-    WHERE j.id IN (${held(turn)}) AND j.status = 'finalizing' AND c.job_id = j.id AND c.generation = j.generation`;
+    WHERE j.id IN (SELECT id FROM held) AND c.job_id = j.id AND c.generation = j.generation`;
   return written === 1;
 }
 
@@ -83,11 +98,11 @@ export async function endFinalization(
 ): Promise<boolean> {
   const status = error === null ? 'completed' : 'failed';
   const written = await sql.$executeRaw`
-    WITH j AS (
+    WITH ${held(turn)}, j AS (
       UPDATE jobs SET status = ${status}, outcome = ${status}, version = version + 1, finished_at = clock_timestamp(),
         progress = CASE WHEN ${status} = 'completed' THEN 100 ELSE progress END,
         error = ${error === null ? null : JSON.stringify(error)}::jsonb
-      WHERE id IN (${held(turn)}) AND status = 'finalizing'
+      WHERE id IN (SELECT id FROM held)
       RETURNING id, generation, version
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
@@ -105,12 +120,12 @@ export async function postponeFinalization(
   reason: string,
 ): Promise<void> {
   await sql.$executeRaw`
-    WITH c AS (
+    WITH ${held(turn)}, c AS (
       UPDATE catalog_calls c SET last_error = ${reason} FROM jobs j
-      WHERE j.id IN (${held(turn)}) AND c.job_id = j.id AND c.generation = j.generation
+      WHERE j.id IN (SELECT id FROM held) AND c.job_id = j.id AND c.generation = j.generation
     )
     UPDATE dispatch SET look_again_at = clock_timestamp() + make_interval(secs => ${delayMs / 1000}::float8)
-    WHERE id IN (${held(turn)}) AND kind = 'finalize'`;
+    WHERE id IN (SELECT id FROM held) AND kind = 'finalize'`;
 }
 
 /** The results of a job's completed tasks after a position, in order. */

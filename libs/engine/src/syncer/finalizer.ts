@@ -30,6 +30,7 @@ import {
 } from '../store/finalization.js';
 import { CATALOG } from './catalog.provider.js';
 import { catalogBody, isOurRecord } from './catalog-body.js';
+import { CircuitBreaker } from './circuit-breaker.js';
 
 /** Times that a job's own summarize or catalog may fail before the job does. */
 const OWN_TRIES = 3;
@@ -46,6 +47,8 @@ type Call = NonNullable<DueFinalization['call']>;
  */
 @Injectable()
 export class Finalizer {
+  private readonly breaker = new CircuitBreaker();
+
   constructor(
     private readonly database: Database,
     private readonly types: JobTypeRegistry,
@@ -60,6 +63,7 @@ export class Finalizer {
     try {
       await this.turn(job, signal);
     } catch (error) {
+      this.breaker.released();
       this.logger.warn({ jobId: job.jobId, reason: (error as Error).message }, 'a finalization waits');
       await this.postpone(job, errorMessage(error)).catch(() => {});
     }
@@ -73,14 +77,17 @@ export class Finalizer {
       call = prepared;
     }
     if (!call) return this.end(job, null);
+    if (!this.breaker.allow()) return this.wait(job);
     const body = JSON.parse(call.body) as { [key: string]: Json };
     if (call.attempts > 0) {
       const finding = await this.catalog.find(String(body['id']), signal);
+      this.judge(!('unknown' in finding));
       if ('found' in finding && isOurRecord(finding.found, body)) return this.end(job, null);
       if ('unknown' in finding) return this.postpone(job, finding.unknown, finding.retryAfterMs);
     }
-    if (!(await countCatalogCall(this.database.main, job))) return;
+    if (!(await countCatalogCall(this.database.main, job))) return this.breaker.released();
     const answer = await this.catalog.post(call.body, call.key, signal);
+    this.judge(answer.kind !== 'unknown');
     switch (answer.kind) {
       case 'accepted':
         return this.end(job, null);
@@ -89,6 +96,21 @@ export class Finalizer {
       case 'unknown':
         return this.postpone(job, answer.reason, answer.retryAfterMs);
     }
+  }
+
+  /** Tells the breaker whether the Catalog has answered. */
+  private judge(answered: boolean): void {
+    const before = this.breaker.state;
+    if (answered) this.breaker.succeeded();
+    else this.breaker.failed();
+    const { state } = this.breaker;
+    if (state !== before && state !== 'half-open')
+      this.logger.warn({ state }, 'the circuit of the Catalog changed');
+  }
+
+  /** The Catalog is spared for now: nothing was asked of it, and nothing is known anew. */
+  private async wait(job: DueFinalization): Promise<void> {
+    await postponeFinalization(this.database.main, job, this.breaker.waitMs, 'The Catalog does not answer.');
   }
 
   /** Computes and stores what will be posted. Null: nothing will. `over`: the turn has ended. */
@@ -157,7 +179,10 @@ export class Finalizer {
 
   private async postpone(job: DueFinalization, reason: string, retryAfterMs = 0): Promise<void> {
     // The first pause is short: most unknown outcomes are a lost reply, and asking is cheap.
-    const delayMs = Math.max(retryAfterMs, 100 + backoffMs(DEFAULT_BACKOFF, Math.max(1, job.epoch - 1)));
+    const delayMs = Math.max(
+      retryAfterMs,
+      100 + backoffMs(DEFAULT_BACKOFF, Math.max(1, job.call?.attempts ?? job.epoch - 1)),
+    );
     this.logger.info({ jobId: job.jobId, reason, delayMs }, 'the Catalog is asked again later');
     await postponeFinalization(this.database.main, job, delayMs, reason);
   }

@@ -5,8 +5,9 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
-import { takeDueFinalizations } from '../store/finalization.js';
-import { repairProgress } from '../store/repair-progress.js';
+import { type DueFinalization, takeDueFinalizations } from '../store/finalization.js';
+import { repairJobs } from '../store/repair-jobs.js';
+import { deleteOldJobs } from '../store/retention.js';
 import { FinalizePoke } from './finalize-poke.js';
 import { Finalizer } from './finalizer.js';
 
@@ -14,12 +15,15 @@ import { Finalizer } from './finalizer.js';
 const AT_ONCE = 8;
 /** A finalization is left to its process for the calls that a turn makes, and time to compute the body. */
 const leaseMs = (callMs: number) => 60_000 + 3 * callMs;
-/** Jobs whose progress is looked after in one tick. */
+/** Jobs that are deleted in one transaction, and transactions in one tick. */
+const DELETE_BATCH = 500;
+const DELETE_BATCHES = 4;
+/** Open jobs that are compared with their tasks in one tick. */
 const REPAIRS = 50;
 const FIRST = '00000000-0000-0000-0000-000000000000';
 
 /**
- * The scheduled module: finalizes jobs and mends progress that has drifted from the tasks. Its cron fires in every
+ * The scheduled module: finalizes jobs, mends what has drifted from the tasks, and forgets old jobs. Its cron fires in every
  * process, so a tick only takes what is claimed in Postgres; ticks of one process never overlap.
  */
 @Injectable()
@@ -27,6 +31,7 @@ export class Syncer {
   private readonly stopping = new AbortController();
   private ticking: Promise<void> | undefined;
   private again = false;
+  private readonly finalizing = new Set<Promise<void>>();
   private repairAfter = FIRST;
 
   constructor(
@@ -54,6 +59,7 @@ export class Syncer {
     if (this.schedules.doesExist('cron', 'syncer')) this.schedules.deleteCronJob('syncer');
     this.stopping.abort();
     await this.ticking;
+    await Promise.all(this.finalizing);
   }
 
   /** One tick, or another one after that which is under way. */
@@ -79,24 +85,42 @@ export class Syncer {
     await this.repair().catch((error: Error) =>
       this.logger.warn({ reason: error.message }, 'a repair failed'),
     );
+    await this.forget().catch((error: Error) =>
+      this.logger.warn({ reason: error.message }, 'a deletion failed'),
+    );
   }
 
+  /** Takes as many as there is room for. One that takes long, or a Catalog that hangs, holds up none of the others. */
   private async finalizeDue(): Promise<void> {
-    let more = true;
-    while (more && !this.stopping.signal.aborted) {
-      const due = await takeDueFinalizations(
-        this.database.main,
-        AT_ONCE,
-        leaseMs(this.config.CATALOG_TIMEOUT),
-      );
-      await Promise.all(due.map((job) => this.finalizer.finalize(job, this.stopping.signal)));
-      more = due.length === AT_ONCE;
+    while (!this.stopping.signal.aborted) {
+      const room = AT_ONCE - this.finalizing.size;
+      if (room === 0) return;
+      const due = await takeDueFinalizations(this.database.main, room, leaseMs(this.config.CATALOG_TIMEOUT));
+      for (const job of due) this.finalize(job);
+      if (due.length < room) return;
     }
   }
 
+  private finalize(job: DueFinalization): void {
+    const work = this.finalizer.finalize(job, this.stopping.signal).finally(() => {
+      this.finalizing.delete(work);
+      if (!this.stopping.signal.aborted) void this.tick(false);
+    });
+    this.finalizing.add(work);
+  }
+
   private async repair(): Promise<void> {
-    const { next, mended } = await repairProgress(this.database.main, this.repairAfter, REPAIRS);
+    const { next, drifted, orphans } = await repairJobs(this.database.main, this.repairAfter, REPAIRS);
     this.repairAfter = next ?? FIRST;
-    if (mended > 0) this.logger.warn({ jobs: mended }, 'progress had drifted and was mended');
+    if (drifted + orphans > 0) this.logger.warn({ drifted, orphans }, 'jobs had drifted and were mended');
+  }
+
+  /** Forgets ended jobs whose time is over; a few batches a tick, so that a backlog holds nothing up. */
+  private async forget(): Promise<void> {
+    for (let batch = 0; batch < DELETE_BATCHES && !this.stopping.signal.aborted; batch++) {
+      const deleted = await deleteOldJobs(this.database.main, this.config.RETENTION, DELETE_BATCH);
+      if (deleted > 0) this.logger.info({ jobs: deleted }, 'old jobs were deleted');
+      if (deleted < DELETE_BATCH) return;
+    }
   }
 }

@@ -75,6 +75,7 @@ export const ENVIRONMENT = z.object({
     .regex(/^\S+( \S+){4,5}$/)
     .default('*/5 * * * * *')
     .meta({ takes: 'a cron expression of five or six fields' }),
+  RETENTION: duration('30d', '1s', '3650d'),
   SHUTDOWN_GRACE: duration('20s', '0ms', '10m'),
   CATALOG_URL: url('http', 'https').optional(),
   CATALOG_TOKEN: z.string().min(1).optional().meta({ takes: 'a token' }),

@@ -1,0 +1,114 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import { JobType, type TaskContext, type TaskView } from '@app/core';
+import { type RunningCatalog, startCatalog } from '../../../apps/catalog-sim/src/catalog-server.js';
+import { onDatabase } from '../../../scripts/db/database.js';
+import { createTestDatabase, type TestDatabase } from '../../support/database.js';
+import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
+import { eventually } from '../../support/eventually.js';
+import { testRedis } from '../../support/redis.js';
+
+const Payload = z.object({ forMs: z.int().default(0) }).prefault({});
+
+@JobType({ name: 'test.rest', payload: Payload })
+class Rest {
+  async run({ payload }: TaskView<z.infer<typeof Payload>>, { signal }: TaskContext) {
+    await delay(payload.forMs, undefined, { signal });
+  }
+}
+
+let catalog: RunningCatalog;
+let database: TestDatabase;
+let engine: TestEngine;
+
+beforeAll(async () => {
+  [catalog, database] = await Promise.all([startCatalog(), createTestDatabase()]);
+  engine = await startEngine({
+    databaseUrl: database.url,
+    redis: testRedis(),
+    jobTypes: [Rest],
+    env: { CATALOG_URL: catalog.url, CATALOG_TIMEOUT: '2s', RETENTION: '4s' },
+  });
+});
+afterAll(async () => {
+  await engine?.stop();
+  await Promise.all([catalog?.stop(), database?.drop()]);
+});
+
+const sql = (text: string, ...values: unknown[]) =>
+  onDatabase(database.url, async (client) => (await client.query(text, values)).rows);
+const submit = async (input: object = {}) =>
+  (await engine.jobs.submit({ type: 'test.rest', ...input }, ALICE)).job;
+
+describe('a tick of the syncer', () => {
+  test('ends a job whose last task was counted nowhere (features 45, 52)', async () => {
+    const holder = await submit({ payload: { forMs: 60_000 } });
+    await engine.ended(holder.jobId, ['active']);
+    await sql(
+      `WITH t AS (UPDATE tasks SET status = 'completed', progress = 100, lease_until = NULL, finished_at = now()
+         WHERE job_id = $1 RETURNING id)
+       DELETE FROM dispatch WHERE id IN (SELECT id FROM t)`,
+      holder.jobId,
+    );
+    expect(await engine.ended(holder.jobId)).toMatchObject({
+      status: 'completed',
+      progress: 100,
+      tasks: { total: 1, completed: 1 },
+    });
+  });
+
+  test('sends open work that nothing would look at any more (feature 52)', async () => {
+    const waiting = await submit({ runAt: new Date(Date.now() + 60_000), numTask: 3 });
+    // Queued by hand, and so without a dispatch row for its tasks.
+    await sql(`DELETE FROM dispatch WHERE id = $1`, waiting.jobId);
+    await sql(`UPDATE jobs SET status = 'queued' WHERE id = $1`, waiting.jobId);
+    expect((await engine.ended(waiting.jobId)).status).toBe('completed');
+  });
+
+  test('finalizes other jobs while the Catalog hangs on one (features 41, 43)', async () => {
+    const hanging = await submit({ catalog: { name: 'hangs' }, runAt: new Date(Date.now() + 50) });
+    catalog.script({ mode: 'hang', match: { method: 'POST', id: hanging.jobId } });
+    await engine.ended(hanging.jobId, ['finalizing']);
+    const others = await Promise.all(
+      Array.from({ length: 12 }, () => submit({ catalog: { name: 'quick' } })),
+    );
+    for (const other of others) expect((await engine.ended(other.jobId)).status).toBe('completed');
+    expect((await engine.jobs.find('alice', hanging.jobId))?.status).toBe('finalizing');
+    expect((await engine.ended(hanging.jobId)).status).toBe('completed');
+    expect([...catalog.records().keys()].filter((id) => id === hanging.jobId)).toHaveLength(1);
+  });
+
+  test('does not fail jobs while the Catalog is away, and ends all of them when it is back (feature 41)', async () => {
+    catalog.script({ mode: 'reset', times: 60 });
+    const jobs = await Promise.all(Array.from({ length: 10 }, () => submit({ catalog: { name: 'later' } })));
+    await eventually(async () => {
+      const states = await Promise.all(
+        jobs.map(async ({ jobId }) => (await engine.jobs.find('alice', jobId))?.status),
+      );
+      expect(new Set(states)).toEqual(new Set(['finalizing']));
+    });
+    catalog.clearFaults();
+    for (const { jobId } of jobs) {
+      expect((await engine.ended(jobId, undefined, { timeout: 20_000 })).status).toBe('completed');
+    }
+  });
+
+  test('forgets jobs that ended long ago with all that belongs to them, and no open one (feature 53)', async () => {
+    const open = await submit({ payload: { forMs: 60_000 } });
+    const { job } = await engine.jobs.submit({ type: 'test.rest', numTask: 5 }, ALICE, {
+      idempotencyKey: 'once',
+    });
+    await engine.ended(job.jobId);
+    await eventually(async () => expect(await engine.jobs.find('alice', job.jobId)).toBeUndefined());
+    const left = await sql(
+      `SELECT (SELECT count(*) FROM tasks WHERE job_id = $1)::int + (SELECT count(*) FROM task_inputs WHERE job_id = $1)::int
+         + (SELECT count(*) FROM job_events WHERE job_id = $1)::int + (SELECT count(*) FROM dispatch WHERE job_id = $1)::int
+         + (SELECT count(*) FROM idempotency_keys WHERE job_id = $1)::int AS rows`,
+      job.jobId,
+    );
+    expect(left).toEqual([{ rows: 0 }]);
+    expect((await engine.jobs.find('alice', open.jobId))?.status).toBe('active');
+    await engine.jobs.cancel('alice', open.jobId, { actor: 'test' });
+  });
+});
