@@ -1,3 +1,4 @@
+import { EngineHealth } from '@app/engine/execution/engine-health.js';
 import { type Config, ConfigError, loadConfig } from '@app/platform/config/config.js';
 import { createLogger } from '@app/platform/observability/logger.js';
 import { ServiceState } from './api/health/service-state.js';
@@ -6,28 +7,32 @@ import { boot } from './boot.js';
 /** Beyond the grace of the tasks: for letting go of connections. The whole stop stays under Kubernetes' 30 s. */
 const CLOSING_MS = 8000;
 
+/** The exit code of a process that could take no more work (EX_SOFTWARE of sysexits.h). */
+const STUCK = 70;
+
 const config = readConfig();
 const logger = createLogger(config.LOG_LEVEL, { role: config.SERVICE_TYPE });
 try {
   const app = await boot(config, logger);
   logger.info({ url: await app.getUrl() }, 'longhaul is up');
   let stopping = false;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      if (stopping) process.exit(130);
-      stopping = true;
-      app.get(ServiceState).stop();
-      logger.info({ signal }, 'longhaul stops');
-      setTimeout(() => process.exit(1), config.SHUTDOWN_GRACE + CLOSING_MS).unref();
-      app.close().then(
-        () => process.exit(0),
-        (error: Error) => {
-          logger.error({ reason: error.message }, 'the stop failed');
-          process.exit(1);
-        },
-      );
-    });
-  }
+  const stop = (reason: string, code: number) => {
+    if (stopping) process.exit(130);
+    stopping = true;
+    app.get(ServiceState).stop();
+    logger.info({ reason }, 'longhaul stops');
+    setTimeout(() => process.exit(1), config.SHUTDOWN_GRACE + CLOSING_MS).unref();
+    app.close().then(
+      () => process.exit(code),
+      (error: Error) => {
+        logger.error({ reason: error.message }, 'the stop failed');
+        process.exit(1);
+      },
+    );
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop(signal, 0));
+  // A process that can take no more work ends, so that whoever runs it starts a new one.
+  if (config.runsTasks) app.get(EngineHealth).onStuck((reason) => stop(reason, STUCK));
 } catch (error) {
   logger.fatal({ err: error }, `longhaul cannot start: ${(error as Error).message}`);
   process.exitCode = 1;

@@ -11,6 +11,8 @@ import { ObservabilityModule } from '@app/platform/observability/observability.m
 import { DatabaseModule } from '@app/platform/prisma/database.module.js';
 import { RedisModule } from '@app/platform/redis/redis.module.js';
 import { HealthController } from './api/health/health.controller.js';
+import { MetricsController } from './api/health/metrics.controller.js';
+import { MetricsServer } from './api/health/metrics-server.js';
 import { ServiceState } from './api/health/service-state.js';
 import { JobsController } from './api/jobs/jobs.controller.js';
 import { ProblemFilter } from './api/problems/problem.filter.js';
@@ -35,9 +37,14 @@ export class ServiceModule {
         AuthModule,
         LonghaulModule.forRoot({ jobTypes, executes: config.runsTasks }),
       ],
-      controllers: [HealthController, ...(config.servesApi ? [JobsController] : [])],
+      controllers: [
+        HealthController,
+        ...(config.METRICS_PORT === undefined ? [MetricsController] : []),
+        ...(config.servesApi ? [JobsController] : []),
+      ],
       providers: [
         ServiceState,
+        ...(config.METRICS_PORT === undefined ? [] : [MetricsServer]),
         { provide: APP_FILTER, useClass: ProblemFilter },
         { provide: APP_PIPE, useValue: pipe },
       ],

@@ -10,6 +10,8 @@ import { Redis } from '@app/platform/redis/redis.js';
 import { RedisModule } from '@app/platform/redis/redis.module.js';
 import { AttemptAborts } from './cancellation/attempt-aborts.js';
 import { CancelBus, CancelListener } from './cancellation/cancel-bus.js';
+import { EngineHealth } from './execution/engine-health.js';
+import { EngineMetrics } from './execution/engine-metrics.js';
 import { Heartbeat } from './execution/heartbeat.js';
 import { PlanRunner } from './execution/plan-runner.js';
 import { ProgressFlusher } from './execution/progress-flusher.js';
@@ -41,6 +43,8 @@ export interface LonghaulOptions {
 
 /** What only a process needs that executes tasks. */
 const EXECUTION = [
+  EngineMetrics,
+  EngineHealth,
   WorkerIdentity,
   RunningTasks,
   AttemptAborts,
@@ -94,7 +98,7 @@ export class LonghaulModule {
         Jobs,
         ...(executes ? [...EXECUTION, ...jobTypes] : []),
       ],
-      exports: [Jobs, JobTypeRegistry],
+      exports: [Jobs, JobTypeRegistry, ...(executes ? [EngineHealth] : [])],
     };
   }
 }

@@ -149,6 +149,28 @@ describe('the service', () => {
     expect(await ready.json()).toEqual({ status: 'ok', postgres: 'ok', redis: 'ok' });
   });
 
+  test('shows its measurements, which name the part that they are about (feature 54)', async () => {
+    await alice.until((await alice.submit({ type: 'demo.wait', payload: { durationMs: 0 } })).jobId);
+    const response = await fetch(`${service.url}/metrics`);
+    expect([response.status, response.headers.get('content-type')]).toEqual([
+      200,
+      expect.stringContaining('text/plain'),
+    ]);
+    const text = await response.text();
+    for (const name of [
+      'claims',
+      'finishes',
+      'sweep_lag_seconds',
+      'catalog_circuit',
+      'races_retried',
+      'running_tasks',
+    ]) {
+      expect(text).toContain(`# HELP longhaul_${name}`);
+    }
+    expect(text).toMatch(/^longhaul_claims_total\{result="claimed"\} [1-9]/m);
+    expect(text).toContain('nodejs_eventloop_lag_seconds');
+  });
+
   test('describes itself as OpenAPI, with a page', async () => {
     const document = (await (await fetch(`${service.url}/openapi.json`)).json()) as {
       paths: Record<string, object>;

@@ -106,6 +106,8 @@ export interface JobTypeOptions {
   maxRuntime?: Duration;
   /** Whether a task that was cut off can go on from its checkpoint; such a stop costs no attempt. Default false. */
   resumable?: boolean;
+  /** How long a handler may take to stop when asked to, before its attempt is fenced without it; default 10s. */
+  cancelGrace?: Duration;
   /** The capability that a worker must have. */
   tag?: string;
 }
@@ -119,6 +121,7 @@ export interface JobTypePolicy {
   timeoutMs: number | undefined;
   maxRuntimeMs: number | undefined;
   resumable: boolean;
+  cancelGraceMs: number;
   tag: string | undefined;
 }
 
@@ -162,6 +165,7 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
     maxRuntimeMs:
       options.maxRuntime === undefined ? undefined : limitMs(options.name, 'maxRuntime', options.maxRuntime),
     resumable: options.resumable ?? false,
+    cancelGraceMs: durationMs(options.cancelGrace ?? '10s'),
     tag: options.tag,
   };
   return (target) => {

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { AbortReason } from '@app/core';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
+import { EngineMetrics } from '../execution/engine-metrics.js';
 import type { RunningTask } from '../execution/running-tasks.js';
 import { Batcher } from '../store/batcher.js';
 import { noteStops, type StopNote, type StopStage } from '../store/cancel-stops.js';
@@ -16,6 +17,7 @@ export class AttemptAborts {
 
   constructor(
     database: Database,
+    private readonly metrics: EngineMetrics,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.notes = new Batcher(keyOf, async (notes) => {
@@ -28,7 +30,10 @@ export class AttemptAborts {
   abort(attempt: RunningTask, reason: AbortReason): void {
     const before = attempt.abortReason;
     attempt.abort(reason);
-    if (reason === 'canceled' && before !== 'canceled') this.note(attempt, 'delivered');
+    if (reason === 'lease-lost' && before !== reason) this.metrics.leaseLosses.inc();
+    if (reason !== 'canceled' || before === 'canceled') return;
+    this.metrics.canceled.inc();
+    this.note(attempt, 'delivered');
   }
 
   /** Notes in the receipt how the attempt took the cancel. The job is canceled either way. */

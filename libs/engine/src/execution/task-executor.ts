@@ -20,6 +20,8 @@ import type { Finish, FinishMember } from '../store/finish-tasks.js';
 import { saveCheckpoint } from '../store/task-progress.js';
 import { FinalizePoke } from '../syncer/finalize-poke.js';
 import { type Settlement, settle } from './attempt.js';
+import { EngineHealth } from './engine-health.js';
+import { EngineMetrics } from './engine-metrics.js';
 import { PlanRunner } from './plan-runner.js';
 import { ProgressFlusher } from './progress-flusher.js';
 import { RunningTask, RunningTasks } from './running-tasks.js';
@@ -27,7 +29,7 @@ import { Slots } from './slots.js';
 import { taskContext } from './task-context.js';
 import { TaskWrites } from './task-writes.js';
 
-/** How long a handler may take to stop after its signal was raised, before its attempt is judged without it. */
+/** The grace of a type that says nothing of its own; see JobTypeOptions.cancelGrace. */
 const CANCEL_GRACE_MS = 10_000;
 /** A task of a type that this worker lacks is offered to the others again after this. */
 const UNKNOWN_TYPE_PAUSE_MS = 1000;
@@ -39,6 +41,8 @@ export class TaskExecutor {
   private readonly inHand = new Set<Promise<void>>();
   private readonly goingDown = new AbortController();
   private stopping = false;
+  /** Handlers that ran on after their attempt was judged without them. */
+  private unstoppable = 0;
 
   constructor(
     private readonly database: Database,
@@ -50,6 +54,8 @@ export class TaskExecutor {
     private readonly plans: PlanRunner,
     private readonly bus: CancelBus,
     private readonly poke: FinalizePoke,
+    private readonly metrics: EngineMetrics,
+    private readonly health: EngineHealth,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -93,11 +99,30 @@ export class TaskExecutor {
       return;
     }
     const work = this.run(running, handler);
-    // The slot is taken as long as the handler runs, also when its attempt has been judged without it.
-    void work.then(release, release);
-    const grace = Math.min(CANCEL_GRACE_MS, this.config.SHUTDOWN_GRACE || CANCEL_GRACE_MS);
+    this.metrics.running.inc();
+    const ended = () => {
+      this.metrics.running.dec();
+      release();
+    };
+    void work.then(ended, ended);
+    const grace = this.types.find(task.type)?.cancelGraceMs ?? CANCEL_GRACE_MS;
     const settled = await this.limited(running, settle(work, running.signal, grace));
+    if (settled.kind === 'unstoppable') this.giveUp(work, release);
     await this.conclude(running, settled);
+  }
+
+  /**
+   * A handler that does not stop gives its slot up, for its attempt is fenced and others wait. When there are as many
+   * of them as slots, only a new process can be rid of them.
+   */
+  private giveUp(work: Promise<unknown>, release: () => void): void {
+    this.metrics.fenced.inc();
+    this.unstoppable++;
+    const ended = () => this.unstoppable--;
+    void work.then(ended, ended);
+    release();
+    if (this.unstoppable < this.config.MAX_CONCURRENT_TASKS || this.stopping) return;
+    this.health.stuck(`${this.unstoppable} handlers do not stop, as many as there are slots`);
   }
 
   private async run(running: RunningTask, handler: JobHandler<unknown, unknown>): Promise<unknown> {

@@ -9,6 +9,7 @@ import { isBadData } from '@app/platform/prisma/sql-errors.js';
 import { Batcher } from '../store/batcher.js';
 import { type ClaimedTask, type ClaimMember, type ClaimResult, claimTasks } from '../store/claim-tasks.js';
 import { type Finish, type FinishMember, finishTasks } from '../store/finish-tasks.js';
+import { EngineMetrics } from './engine-metrics.js';
 import { WorkerIdentity } from './worker-identity.js';
 
 /** Tries with the others of a batch, before a member whose job row is locked is written alone and waits. */
@@ -26,6 +27,7 @@ export class TaskWrites {
   constructor(
     private readonly database: Database,
     private readonly identity: WorkerIdentity,
+    private readonly metrics: EngineMetrics,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -46,6 +48,8 @@ export class TaskWrites {
       // Taken before the statement is sent, so that our clock gives the lease up before Postgres does.
       const asked = performance.now();
       const result = await this.claims.add({ taskId, nonce });
+      this.metrics.claims.inc({ result: result.kind });
+      if (result.kind === 'claimed' && result.task.fence > 1) this.metrics.redelivered.inc();
       if (result.kind === 'claimed') return { task: result.task, leaseEnd: asked + this.config.LEASE };
       if (result.kind === 'not-open') return undefined;
       await delay(BUSY_PAUSE_MS * Math.min(attempt, 20));
@@ -62,6 +66,7 @@ export class TaskWrites {
     for (let attempt = 1; !signal.aborted;) {
       try {
         const finish = await (attempt <= BUSY_TRIES ? this.finishes.add(member) : this.finishAlone(member));
+        this.metrics.finishes.inc({ status: member.status, result: finish?.kind ?? 'stale' });
         if (finish?.kind !== 'busy') return finish;
         attempt++;
         await delay(BUSY_PAUSE_MS * attempt);

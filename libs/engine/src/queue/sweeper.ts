@@ -4,7 +4,10 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
+import { Redis } from '@app/platform/redis/redis.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
+import { EngineHealth } from '../execution/engine-health.js';
+import { EngineMetrics } from '../execution/engine-metrics.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import { type DueTask, lookAgain, noteSent, recallLost, takeDueTasks } from '../store/dispatch.js';
 import { FIRST_LOOK_MS } from '../store/accept-jobs.js';
@@ -33,6 +36,9 @@ export class Sweeper {
     private readonly sender: TaskSender,
     private readonly types: JobTypeRegistry,
     private readonly bus: CancelBus,
+    private readonly redis: Redis,
+    private readonly metrics: EngineMetrics,
+    private readonly health: EngineHealth,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -43,12 +49,14 @@ export class Sweeper {
 
   async stop(): Promise<void> {
     this.stopped = true;
+    this.health.retire('sweeper');
     this.wake?.();
     await this.loop;
   }
 
   private async run(): Promise<void> {
     while (!this.stopped) {
+      this.health.sign('sweeper');
       const more = await this.sweep().catch((error: Error) => {
         this.logger.warn({ reason: error.message }, 'a sweep failed');
         return false;
@@ -93,15 +101,26 @@ export class Sweeper {
     const incarnation = await this.sender.refreshIncarnation();
     if (incarnation === '' || incarnation === this.known) return;
     const lost = await recallLost(this.database.main, incarnation);
-    if (this.known !== undefined)
+    this.metrics.recalled.inc(lost);
+    if (this.known !== undefined) {
       this.logger.warn({ tasks: lost }, 'Redis is a new one: open work is sent again');
+    }
+    await this.warnOfEviction();
     this.known = incarnation;
+  }
+
+  /** Redis would silently drop messages when it is full; they are found again, but late and at a cost. */
+  private async warnOfEviction(): Promise<void> {
+    const policy = await this.redis.evictionPolicy().catch(() => undefined);
+    if (policy === undefined || policy === 'noeviction') return;
+    this.logger.error({ policy }, 'Redis has a maxmemory-policy other than noeviction: set it to noeviction');
   }
 
   private async send(tasks: DueTask[]): Promise<void> {
     const { incarnation } = this.sender;
     try {
       await this.sender.send(tasks);
+      this.metrics.sent.inc({ by: 'sweeper' }, tasks.length);
       await noteSent(this.database.main, tasks, incarnation);
     } catch (error) {
       this.logger.debug({ reason: (error as Error).message }, 'tasks were not sent');
@@ -119,6 +138,7 @@ export class Sweeper {
     for (const task of tasks) {
       const result = results.get(task.taskId);
       if (result?.kind !== 'applied') continue;
+      this.metrics.leasesExpired.inc();
       this.logger.warn(
         { jobId: task.jobId, taskId: task.taskId, attempt: task.attempt },
         'a lease has ended',

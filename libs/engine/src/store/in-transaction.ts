@@ -5,6 +5,17 @@ import { isRaceLost } from '@app/platform/prisma/sql-errors.js';
 const TRIES = 5;
 const LIMITS = { maxWait: 5000, timeout: 15_000 };
 
+let races = 0;
+
+/** How many transactions were repeated since this was last asked. */
+export const raceCount = {
+  take(): number {
+    const count = races;
+    races = 0;
+    return count;
+  },
+};
+
 /** Repeats a transaction that Postgres gave up for a deadlock or a serialization failure: nothing of it happened. */
 export async function retryRaces<T>(run: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -12,6 +23,7 @@ export async function retryRaces<T>(run: () => Promise<T>): Promise<T> {
       return await run();
     } catch (error) {
       if (attempt === TRIES || !isRaceLost(error)) throw error;
+      races++;
     }
   }
 }

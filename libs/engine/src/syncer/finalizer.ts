@@ -18,6 +18,7 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
+import { EngineMetrics } from '../execution/engine-metrics.js';
 import { WorkerIdentity } from '../execution/worker-identity.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import {
@@ -53,6 +54,7 @@ export class Finalizer {
     private readonly database: Database,
     private readonly types: JobTypeRegistry,
     private readonly identity: WorkerIdentity,
+    private readonly metrics: EngineMetrics,
     @Inject(CATALOG) private readonly catalog: CatalogClient,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -87,6 +89,7 @@ export class Finalizer {
     }
     if (!(await countCatalogCall(this.database.main, job))) return this.breaker.released();
     const answer = await this.catalog.post(call.body, call.key, signal);
+    this.metrics.catalogAnswers.inc({ answer: answer.kind });
     this.judge(answer.kind !== 'unknown');
     switch (answer.kind) {
       case 'accepted':
@@ -104,6 +107,7 @@ export class Finalizer {
     if (answered) this.breaker.succeeded();
     else this.breaker.failed();
     const { state } = this.breaker;
+    this.metrics.circuit.set(['closed', 'half-open', 'open'].indexOf(state));
     if (state !== before && state !== 'half-open')
       this.logger.warn({ state }, 'the circuit of the Catalog changed');
   }

@@ -58,6 +58,13 @@ export const ENVIRONMENT = z.object({
   SERVICE_TYPE: z.enum(SERVICE_TYPES).meta({ takes: `one of ${SERVICE_TYPES.join(', ')}` }),
   HOST: z.string().min(1).default('0.0.0.0').meta({ takes: 'an address to listen on' }),
   PORT: whole(3000, 0, 65_535),
+  METRICS_PORT: z
+    .string()
+    .regex(/^\d{1,5}$/)
+    .transform(Number)
+    .refine((port) => port >= 1 && port <= 65_535)
+    .optional()
+    .meta({ takes: 'a port from 1 to 65535' }),
   DATABASE_URL: url('postgres', 'postgresql'),
   DATABASE_POOL: whole(10, 2, 200),
   REDIS_URL: url('redis', 'rediss'),

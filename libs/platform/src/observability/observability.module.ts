@@ -1,5 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { type Logger, LOGGER } from './logger.js';
+import { Metrics } from './metrics.js';
 
 /** Hands the process's logger to every module. */
 @Module({})
@@ -8,8 +9,8 @@ export class ObservabilityModule {
     return {
       module: ObservabilityModule,
       global: true,
-      providers: [{ provide: LOGGER, useValue: logger }],
-      exports: [LOGGER],
+      providers: [{ provide: LOGGER, useValue: logger }, Metrics],
+      exports: [LOGGER, Metrics],
     };
   }
 }

@@ -114,6 +114,11 @@ export class Redis implements OnModuleDestroy {
     return (await this.commands.get(key)) ?? '';
   }
 
+  /** What Redis does when its memory is full. @throws when Redis is away. */
+  async evictionPolicy(): Promise<string | undefined> {
+    return /^maxmemory_policy:(\S+)/m.exec(await this.commands.info('memory'))?.[1];
+  }
+
   async onModuleDestroy(): Promise<void> {
     for (const client of [this.subscriber, this.commands, ...this.lent]) client?.disconnect();
   }

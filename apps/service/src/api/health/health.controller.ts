@@ -1,8 +1,9 @@
-import { Controller, Get, Res } from '@nestjs/common';
+import { Controller, Get, Optional, Res } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { Public } from '@app/platform/auth/principal.js';
 import { Database } from '@app/platform/prisma/database.js';
+import { EngineHealth } from '@app/engine/execution/engine-health.js';
 import { Redis } from '@app/platform/redis/redis.js';
 import { ServiceState } from './service-state.js';
 
@@ -14,13 +15,16 @@ export class HealthController {
     private readonly database: Database,
     private readonly redis: Redis,
     private readonly state: ServiceState,
+    @Optional() private readonly engine?: EngineHealth,
   ) {}
 
   @Public()
   @Get('live')
-  @ApiOperation({ summary: 'Whether the process lives' })
-  live() {
-    return { status: 'ok' };
+  @ApiOperation({ summary: 'Whether the process lives, and still takes work if it is a task worker' })
+  live(@Res({ passthrough: true }) reply: FastifyReply) {
+    const trouble = this.engine?.trouble;
+    if (trouble !== undefined) void reply.status(503);
+    return trouble === undefined ? { status: 'ok' } : { status: 'stuck', reason: trouble };
   }
 
   /** Without Redis jobs are still accepted, read and canceled, so the process stays ready and says `degraded`. */
