@@ -14,16 +14,20 @@ export function freePort(): Promise<number> {
   });
 }
 
-/** @throws {LocalStackError} when a port of 127.0.0.1 is taken. */
+/** @throws {LocalStackError} when a port of 127.0.0.1 cannot be had. */
 export async function assertFree(port: number): Promise<void> {
-  const taken = await new Promise<boolean>((resolve) => {
+  const problem = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
     const server = createServer();
-    server.once('error', () => resolve(true));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(false)));
+    server.once('error', resolve);
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(undefined)));
   });
-  if (taken) {
-    throw new LocalStackError(
-      `Port ${port} cannot be had: stop what uses it, or choose another, as in PORT=3001 npm run quickstart.`,
-    );
-  }
+  if (problem) throw portRefused(port, problem);
+}
+
+/** What to do about a port that could not be bound. */
+export function portRefused(port: number, { code }: NodeJS.ErrnoException): LocalStackError {
+  const reason = code === 'EADDRINUSE' ? 'is in use' : `cannot be had (${code})`;
+  return new LocalStackError(
+    `Port ${port} ${reason}: stop what uses it, or choose another, as in PORT=${port === 3001 ? 3002 : 3001} npm run quickstart.`,
+  );
 }

@@ -39,7 +39,10 @@ export async function startPostgres({
     await endChild(child, 'SIGINT');
     const reason = await lastComplaint(dir);
     if (attempt >= startAttempts || !mayPass(reason)) {
-      throw new LocalStackError(`Postgres did not start: ${reason || failure}`);
+      const { data, log: file } = postgresPaths(dir);
+      throw new LocalStackError(
+        `Postgres did not start: ${reason || failure} (more in ${file}; if its data is damaged, move ${data} away to begin with an empty database)`,
+      );
     }
     await delay(250);
   }

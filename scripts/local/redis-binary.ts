@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { access, constants, readdir, stat } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { extractRedis } from './redis-debian.js';
-import { localFolder } from './paths.js';
+import { programsFolder } from './paths.js';
 import { LocalStackError, type Log } from './types.js';
 
 /** A Redis that can be run, and what its loader must be told. */
@@ -12,15 +12,15 @@ export interface RedisBinary {
 }
 
 const names = ['redis-server', 'valkey-server'];
-const extracted = join(localFolder, 'redis');
+const extracted = join(programsFolder, 'redis');
 
 /** Finds a Redis: on PATH, extracted by an earlier run, or (on Debian) extracted now; never installs anything. */
-export async function redisBinary(log?: Log): Promise<RedisBinary> {
+export async function redisBinary(log?: Log, signal?: AbortSignal): Promise<RedisBinary> {
   const installed = await onPath();
   if (installed) return { file: installed };
   const earlier = await inFolder(extracted);
   if (earlier) return earlier;
-  const reason = await extractRedis(extracted, log);
+  const reason = await extractRedis(extracted, log, signal);
   const now = await inFolder(extracted);
   if (now) return now;
   throw new LocalStackError(

@@ -14,7 +14,11 @@ const usual = 'redis-server redis-tools libjemalloc2 liblzf1 liblua5.1-0 lua-cjs
  * Puts Debian's Redis into a folder of ours, without root and without touching the system: apt works on lists and
  * caches of its own, and the packages are only unpacked. Answers why it could not, or undefined.
  */
-export async function extractRedis(target: string, log?: Log): Promise<string | undefined> {
+export async function extractRedis(
+  target: string,
+  log?: Log,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
   if (process.platform !== 'linux' || !existsSync('/usr/bin/apt-get') || !existsSync('/usr/bin/dpkg-deb')) {
     return undefined;
   }
@@ -23,7 +27,7 @@ export async function extractRedis(target: string, log?: Log): Promise<string | 
   try {
     await mkdir(dirname(target), { recursive: true });
     work = await mkdtemp(join(dirname(target), 'redis-new-'));
-    await fetchInto(work);
+    await fetchInto(work, signal);
     // Whole or not at all: another start may look, or do the same, at this moment.
     await rename(join(work, 'root'), target).catch((error: NodeJS.ErrnoException) => {
       if (!existsSync(target)) throw error;
@@ -36,7 +40,7 @@ export async function extractRedis(target: string, log?: Log): Promise<string | 
   }
 }
 
-async function fetchInto(work: string): Promise<void> {
+async function fetchInto(work: string, signal?: AbortSignal): Promise<void> {
   const [lists, cache, packages, root] = ['lists', 'cache', 'packages', 'root'].map((name) =>
     join(work, name),
   ) as [string, string, string, string];
@@ -53,12 +57,14 @@ async function fetchInto(work: string): Promise<void> {
     run('apt-get', [...options, ...args], {
       cwd: packages,
       timeout: 180_000,
+      signal,
       env: { ...process.env, LC_ALL: 'C' },
     });
   await apt(['-qq', 'update']);
   const simulated = await apt(['-s', '--no-install-recommends', 'install', 'redis-server']).catch(() => ({
     stdout: '',
   }));
+  signal?.throwIfAborted();
   const wanted = [...simulated.stdout.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name ?? '');
   await apt(['-qq', 'download', ...(wanted.includes('redis-server') ? wanted : usual)]);
   for (const file of await readdir(packages)) await run('dpkg-deb', ['-x', join(packages, file), root]);

@@ -13,12 +13,17 @@ const startAttempts = 5;
 const startPatience = 30_000;
 
 /** Starts a real Redis (or Valkey) on a free port of 127.0.0.1, with the eviction policy that BullMQ asks for. */
-export async function startRedis({ dir: given, durable = true, log }: ServerOptions): Promise<LocalServer> {
+export async function startRedis({
+  dir: given,
+  durable = true,
+  log,
+  signal,
+}: ServerOptions): Promise<LocalServer> {
   const dir = resolve(given);
   await mkdir(redisPaths(dir).data, { recursive: true });
   const running = await runningRedis(dir);
   if (running) throw new LocalStackError(`A Redis (process ${running}) already runs on ${dir}.`);
-  const binary = await redisBinary(log);
+  const binary = await redisBinary(log, signal);
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     const child = await launch(binary, dir, port, durable);
@@ -32,7 +37,10 @@ export async function startRedis({ dir: given, durable = true, log }: ServerOpti
     await endChild(child, 'SIGTERM');
     const output = await readFile(redisPaths(dir).log, 'utf8').catch(() => '');
     if (attempt >= startAttempts || !/Address already in use/.test(output)) {
-      throw new LocalStackError(`Redis did not start: ${output.trim().split('\n').at(-1) || failure}`);
+      const paths = redisPaths(dir);
+      throw new LocalStackError(
+        `Redis did not start: ${lastComplaint(output) || failure} (more in ${paths.log}; if its data is damaged, move ${paths.data} away to begin anew)`,
+      );
     }
   }
 }
@@ -81,6 +89,11 @@ async function launch(
   } finally {
     await output.close();
   }
+}
+
+/** The last line that Redis has logged, without its process and time. */
+function lastComplaint(output: string): string {
+  return (output.trim().split('\n').at(-1) ?? '').replace(/^\d+:\w .*? [.\-*#] /, '');
 }
 
 async function untilReady(child: ChildProcess, port: number): Promise<string | undefined> {

@@ -30,7 +30,7 @@ export async function takeStackLock(dir: string): Promise<StackLock> {
     const owner = await livingOwner(text);
     if (owner) {
       throw new LocalStackError(
-        `Another Longhaul (process ${owner.pid}) runs on ${dir}: stop it first, or choose another folder.`,
+        `Another Longhaul (process ${owner.pid}) runs on ${dir}: stop it first, or choose another folder with LONGHAUL_DIR.`,
       );
     }
     await setAside(file, text, mine);

@@ -1,4 +1,4 @@
-import { mkdir, realpath } from 'node:fs/promises';
+import { access, constants, mkdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { withDatabase } from '../db/database.js';
 import { migrate } from '../db/migrate.js';
@@ -16,6 +16,8 @@ export interface StackOptions {
   /** Whether what was written survives a crash of the machine. */
   durable?: boolean;
   log?: Log;
+  /** Ends the start early; what was started by then is ended again. */
+  signal?: AbortSignal;
   /** Servers that exist already, such as DATABASE_URL and REDIS_URL: none is started in their place. */
   given?: { databaseUrl?: string; redisUrl?: string };
 }
@@ -29,7 +31,7 @@ export interface Stack {
 }
 
 /** Starts what the service needs beside itself. One stack at a time runs on a folder. */
-export async function startStack({ dir, durable, log, given = {} }: StackOptions): Promise<Stack> {
+export async function startStack({ dir, durable, log, signal, given = {} }: StackOptions): Promise<Stack> {
   const wanted = { postgres: !given.databaseUrl, redis: !given.redisUrl };
   // When both exist already, nothing in the folder could be spoiled by two of us.
   const folder = wanted.postgres || wanted.redis ? await usable(dir) : dir;
@@ -40,13 +42,15 @@ export async function startStack({ dir, durable, log, given = {} }: StackOptions
   try {
     if (lock?.inherited) await endLeftovers(folders, log);
     await lock?.settled();
+    signal?.throwIfAborted();
     const [postgres, redis] = await Promise.allSettled([
-      wanted.postgres ? startPostgres({ dir: folders.postgres, durable, log }) : undefined,
-      wanted.redis ? startRedis({ dir: folders.redis, durable, log }) : undefined,
+      wanted.postgres ? startPostgres({ dir: folders.postgres, durable, log, signal }) : undefined,
+      wanted.redis ? startRedis({ dir: folders.redis, durable, log, signal }) : undefined,
     ]);
     if (postgres.status === 'fulfilled') running.postgres = postgres.value;
     if (redis.status === 'fulfilled') running.redis = redis.value;
     for (const result of [postgres, redis]) if (result.status === 'rejected') throw result.reason;
+    signal?.throwIfAborted();
     const databaseUrl = given.databaseUrl || withDatabase(running.postgres?.url ?? '', 'longhaul');
     for (const name of await migrate(databaseUrl)) log?.(`Applied migration ${name}.`);
     return { databaseUrl, redisUrl: given.redisUrl || (running.redis?.url ?? ''), stop };
@@ -60,10 +64,14 @@ export async function startStack({ dir, durable, log, given = {} }: StackOptions
 async function usable(dir: string): Promise<string> {
   try {
     await mkdir(dir, { recursive: true });
-    return await realpath(dir);
+    const folder = await realpath(dir);
+    await access(folder, constants.W_OK | constants.X_OK);
+    return folder;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    throw new LocalStackError(`The folder ${dir} cannot be made or entered (${code ?? message}).`);
+    throw new LocalStackError(
+      `The folder ${dir} cannot be made or written (${code ?? message}): choose another with LONGHAUL_DIR.`,
+    );
   }
 }
 

@@ -8,6 +8,8 @@ export interface ServerOptions {
   /** Whether what was written survives a crash of the machine. */
   durable?: boolean;
   log?: Log;
+  /** Cuts short what may take long before the server is started. */
+  signal?: AbortSignal;
 }
 
 /** A local server that runs. */

@@ -1,5 +1,5 @@
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { issueApiKey } from '@app/platform/prisma/api-key-store.js';
 import { withClient } from '@app/platform/prisma/open-client.js';
 import { type RunningCatalog, startCatalog } from '../../apps/catalog-sim/src/catalog-server.js';
@@ -7,8 +7,9 @@ import { assertFree } from '../local/free-port.js';
 import { localFolder, repositoryRoot } from '../local/paths.js';
 import { startStack } from '../local/stack.js';
 import type { Log } from '../local/types.js';
+import { assertReachable } from './given-redis.js';
 import type { QuickstartOptions } from './options.js';
-import { startService } from './service.js';
+import { serviceLog, startService } from './service.js';
 
 /** Everything that the quickstart runs. */
 export interface Everything {
@@ -33,39 +34,40 @@ export async function startEverything(
 ): Promise<Everything> {
   const stops: (() => Promise<void>)[] = [];
   const stop = async () => {
-    for (const each of stops.toReversed()) await each();
-    stops.length = 0;
+    for (const each of stops.splice(0).toReversed())
+      await each().catch((error: Error) => say(`Something could not be ended: ${error.message}`));
   };
+  const unlessStopping = (sentence: string) => (signal.aborted ? undefined : say(sentence));
   try {
     await assertFree(options.port);
+    if (options.redisUrl) await assertReachable(options.redisUrl);
     const given = { databaseUrl: options.databaseUrl, redisUrl: options.redisUrl };
-    const stack = await startStack({ dir: localFolder, given, log: say });
+    const stack = await startStack({ dir: localFolder, given, log: unlessStopping, signal });
     stops.push(stack.stop);
     signal.throwIfAborted();
     const catalog = await startCatalog();
     stops.push(() => catalog.stop());
     await mkdir(modelsFolder, { recursive: true });
-    const { url, ...service } = await startService(
-      {
-        SERVICE_TYPE: 'all',
-        HOST: '127.0.0.1',
-        PORT: String(options.port),
-        DATABASE_URL: stack.databaseUrl,
-        REDIS_URL: stack.redisUrl,
-        CATALOG_URL: catalog.url,
-        INGEST_ROOTS: [join(repositoryRoot, 'node_modules'), modelsFolder].join(':'),
-      },
-      options.dev,
-    );
+    const environment = {
+      SERVICE_TYPE: 'all',
+      HOST: '127.0.0.1',
+      PORT: String(options.port),
+      DATABASE_URL: stack.databaseUrl,
+      REDIS_URL: stack.redisUrl,
+      CATALOG_URL: catalog.url,
+      INGEST_ROOTS: [join(repositoryRoot, 'node_modules'), modelsFolder].join(delimiter),
+      // Who presses Ctrl-C does not want to wait: tasks that take longer are handed over.
+      SHUTDOWN_GRACE: '3s',
+    };
+    const { url, ...service } = await startService(environment, options.dev, say, signal);
     stops.push(service.stop);
     const apiKey = await makeKey(stack.databaseUrl);
-    await mkdir(localFolder, { recursive: true });
     await writeFile(devFile, JSON.stringify({ url, apiKey, databaseUrl: stack.databaseUrl }), {
       mode: 0o600,
     });
-    await chmod(devFile, 0o600);
     stops.push(() => rm(devFile, { force: true }));
-    say(`The service answers on ${url} and logs to .longhaul/service.log.`);
+    await chmod(devFile, 0o600);
+    say(`The service answers on ${url} and logs to ${serviceLog}.`);
     return { url, apiKey, catalog, stop };
   } catch (error) {
     await stop();

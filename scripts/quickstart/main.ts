@@ -1,49 +1,40 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { MigrationError } from '../db/failure.js';
 import { LocalStackError } from '../local/types.js';
+import { watchForInterruption } from './interruption.js';
 import { readOptions } from './options.js';
-import { startEverything } from './everything.js';
-import { showMainJob } from './tour.js';
+import { ensurePrismaClient } from './prisma-client.js';
 
 const options = readOptions(process.argv.slice(2), process.env);
-const interrupted = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => {
-    if (interrupted.signal.aborted) console.log('Still stopping: what runs is brought to its end first.');
-    interrupted.abort();
-  });
-}
-
 const say = (sentence: string) => console.log(sentence);
+const interruption = watchForInterruption(say);
 
-/** Brings everything up, shows the main job, and takes everything down again. Answers the exit code. */
-async function quickstart(): Promise<number> {
-  const everything = await startEverything(options, say, interrupted.signal);
-  try {
-    await showMainJob(everything, options, interrupted.signal);
-    if (options.exit) return 0;
-    await forever(interrupted.signal);
-    return 0;
-  } finally {
-    if (!options.exit || interrupted.signal.aborted) say('\nStopping.');
-    await everything.stop();
-  }
-}
-
-async function forever(signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) await delay(3_600_000, undefined, { signal }).catch(() => {});
-}
-
+let done = false;
 try {
-  process.exitCode = await quickstart();
+  say('Starting a Postgres, a Redis, a simulated catalog and the service.');
+  await ensurePrismaClient(say, interruption.signal);
+  // Not before: it cannot even be loaded without the client.
+  const { quickstart } = await import('./quickstart.js');
+  await quickstart(options, say, interruption);
+  done = true;
 } catch (error) {
-  if (interrupted.signal.aborted) {
-    process.exitCode = 130;
-  } else {
-    const known = error instanceof LocalStackError || error instanceof MigrationError;
-    console.error(known ? error.message : error);
-    process.exitCode = 1;
-  }
+  if (!interruption.signal.aborted) fail(error);
 }
+if (interruption.crash) fail(interruption.crash);
+else if (interruption.by && !done && !process.exitCode) endBy(interruption.by);
 // Whatever a library may have left open must not keep the terminal.
 setTimeout(() => process.exit(), 2000).unref();
+
+function fail(error: unknown): void {
+  const known =
+    error instanceof LocalStackError ||
+    error instanceof MigrationError ||
+    (error as Error | undefined)?.name === 'ConfigError';
+  console.error(known ? (error as Error).message : error);
+  process.exitCode = 1;
+}
+
+/** Dies of the signal, now that all is ended: npm and the shell then say nothing of a failure. */
+function endBy(signal: NodeJS.Signals): void {
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+}

@@ -34,6 +34,8 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
       done(error as Error);
     }
   });
+  // Fastify would hand on plain text as a body; JSON is all that is spoken here.
+  app.getHttpAdapter().getInstance().removeContentTypeParser('text/plain');
   sendAwayWhenStopping(app);
   if (config.servesApi) serveOpenApi(app);
   try {

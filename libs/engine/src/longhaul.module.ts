@@ -5,6 +5,7 @@ import type { Queue } from 'bullmq';
 import type { JobTypeClass } from '@app/core';
 import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
+import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { DatabaseModule } from '@app/platform/prisma/database.module.js';
 import { Redis } from '@app/platform/redis/redis.js';
 import { RedisModule } from '@app/platform/redis/redis.module.js';
@@ -88,8 +89,15 @@ export class LonghaulModule {
         { provide: JOB_TYPES, useValue: jobTypes },
         {
           provide: QUEUES,
-          inject: names.map((name) => getQueueToken(name)),
-          useFactory: (...queues: Queue[]) => new Map(queues.map((queue) => [queue.name, queue])),
+          inject: [LOGGER, ...names.map((name) => getQueueToken(name))],
+          useFactory: (logger: Logger, ...queues: Queue[]) => {
+            for (const queue of queues) {
+              queue.on('error', ({ message }) =>
+                logger.debug({ queue: queue.name, reason: message }, 'a queue failed'),
+              );
+            }
+            return new Map(queues.map((queue) => [queue.name, queue]));
+          },
         },
         JobTypeRegistry,
         JobQueries,

@@ -24,13 +24,17 @@ const MOVES = `
   finalizing complete  completed
   finalizing fail      failed
   failed     retry     queued
+  failed     refinalize finalizing
   canceled   retry     queued
 `
   .trim()
   .split('\n')
   .map((line) => line.trim().split(/ +/) as [JobStatus, JobEvent, JobStatus]);
 
-const EVENTS: JobEvent[] = ['due', 'start', 'finalize', 'complete', 'fail', 'cancel', 'retry'];
+const EVENTS: JobEvent[] = ['due', 'start', 'finalize', 'complete', 'fail', 'cancel', 'retry', 'refinalize'];
+/** The events of an explicit retry, which begins a new generation, and the final states that they leave. */
+const RETRIES: JobEvent[] = ['retry', 'refinalize'];
+const LEAVING: Partial<Record<JobStatus, JobEvent[]>> = { failed: RETRIES, canceled: ['retry'] };
 const PAIRS = JOB_STATUSES.flatMap((from) => EVENTS.map((event) => [from, event] as const));
 
 /** Every state that can follow `from`, one move or many moves later, without the events of `except`. */
@@ -84,7 +88,7 @@ describe('the state machine of a job', () => {
   test('leaves a final state by nothing but a retry, and completed not even so', () => {
     for (const [from, event] of PAIRS.filter(([status]) => isFinalJobStatus(status))) {
       const left = nextJobStatus(from, event) !== undefined;
-      expect({ from, event, left }).toEqual({ from, event, left: event === 'retry' && from !== 'completed' });
+      expect({ from, event, left }).toEqual({ from, event, left: LEAVING[from]?.includes(event) ?? false });
     }
   });
 
@@ -94,18 +98,18 @@ describe('the state machine of a job', () => {
 
   test('lets every state that is not final reach each of the three ends but for the cancel of finalizing', () => {
     for (const from of JOB_STATUSES.filter((status) => !isFinalJobStatus(status))) {
-      const ends = [...reachable(from, ['retry'])].filter(isFinalJobStatus).toSorted();
+      const ends = [...reachable(from, RETRIES)].filter(isFinalJobStatus).toSorted();
       const expected = from === 'finalizing' ? ['completed', 'failed'] : ['canceled', 'completed', 'failed'];
       expect({ from, ends }).toEqual({ from, ends: expected });
     }
   });
 
   test('never comes back to a state within one generation', () => {
-    for (const status of JOB_STATUSES) expect(reachable(status, ['retry'])).not.toContain(status);
+    for (const status of JOB_STATUSES) expect(reachable(status, RETRIES)).not.toContain(status);
   });
 
   test('lists the states in the order in which a job reaches them', () => {
-    for (const [from, event] of PAIRS.filter(([, name]) => name !== 'retry')) {
+    for (const [from, event] of PAIRS.filter(([, name]) => !RETRIES.includes(name))) {
       const next = nextJobStatus(from, event);
       if (next === undefined) continue;
       expect(JOB_STATUSES.indexOf(next)).toBeGreaterThan(JOB_STATUSES.indexOf(from));

@@ -10,8 +10,8 @@ export const JOB_STATUSES = [
 ] as const;
 export type JobStatus = (typeof JOB_STATUSES)[number];
 
-/** What can happen to a job. */
-export type JobEvent = 'due' | 'start' | 'finalize' | 'complete' | 'fail' | 'cancel' | 'retry';
+/** What can happen to a job. `refinalize`: a retry when all its tasks are complete. */
+export type JobEvent = 'due' | 'start' | 'finalize' | 'complete' | 'fail' | 'cancel' | 'retry' | 'refinalize';
 
 /**
  * The state machine of a job: which event moves which state where. What is not listed is refused.
@@ -25,6 +25,7 @@ export const JOB_TRANSITIONS: Record<JobEvent, Partial<Record<JobStatus, JobStat
   fail: { scheduled: 'failed', queued: 'failed', active: 'failed', finalizing: 'failed' },
   cancel: { scheduled: 'canceled', queued: 'canceled', active: 'canceled' },
   retry: { failed: 'queued', canceled: 'queued' },
+  refinalize: { failed: 'finalizing' },
 };
 
 const FINAL_JOB_STATUSES = ['completed', 'failed', 'canceled'] as const satisfies readonly JobStatus[];

@@ -5,7 +5,7 @@ import { cleanResult, cleanText, type Json } from './clean-json.js';
 /** Why an attempt's signal was raised. `lease-lost`: another claim may run, or the database is out of reach. */
 export type AbortReason = 'canceled' | 'timeout' | 'lease-lost' | 'shutdown';
 
-/** What an attempt became. `charged` tells whether it counts against the task's attempts. */
+/** What an attempt became. */
 export type Outcome =
   | { status: 'completed'; result?: Json }
   | { status: 'failed'; error: JobFailure }

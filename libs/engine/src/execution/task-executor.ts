@@ -136,7 +136,7 @@ export class TaskExecutor {
       },
       commit: async (key, effect) => {
         try {
-          return await commitEffect(this.database.main, task, key, effect);
+          return await commitEffect(this.database.effects, task, key, effect);
         } catch (error) {
           if (error instanceof StaleFenceError) this.lose(running);
           throw error;
@@ -225,8 +225,8 @@ export class TaskExecutor {
   }
 
   /**
-   * Brings what runs to its end: resumable tasks are handed back at once, the others may finish until the grace is
-   * nearly over and are then aborted. Settles when all is written, or when the grace is over.
+   * Brings what runs to its end: resumable tasks are handed back at once, the others may finish until half of
+   * the grace is over and are then aborted. Settles when all is written, or when the grace is over.
    */
   async drain(): Promise<void> {
     this.stopping = true;

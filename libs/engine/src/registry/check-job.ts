@@ -37,7 +37,9 @@ export async function checkJob(input: JobInput, types: JobTypeRegistry): Promise
     const message = `At most ${MOST_SUBMITTED_TASKS} tasks can be submitted.`;
     throw new InvalidJobError([{ pointer: counted, message }], 'too-many-tasks');
   }
-  const payload = await checkPayload(type, input.payload, '/payload');
+  // Where every task brings its own, the job needs none.
+  const owned = input.payload === undefined && input.tasks?.every((task) => task.payload !== undefined);
+  const payload = owned ? null : await checkPayload(type, input.payload, '/payload');
   return {
     type: type.name,
     queue: queueOf(type),

@@ -77,7 +77,9 @@ async function writeFinishes(
   }));
   const skip = wait ? Prisma.empty : Prisma.sql`SKIP LOCKED`;
   return sql.$queryRaw<Row[]>`
-    WITH m AS MATERIALIZED (
+    WITH ended AS MATERIALIZED (
+      SELECT clock_timestamp() AS at
+    ), m AS MATERIALIZED (
       SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         AS m(id uuid, fence int, status text, result jsonb, error jsonb, delay float8, charged boolean, expired boolean)
     ), seen AS MATERIALIZED (
@@ -98,7 +100,7 @@ async function writeFinishes(
       UPDATE tasks t SET status = l.status, lease_until = NULL,
         attempt = t.attempt - (NOT l.charged)::int, crashes = t.crashes + l.expired::int,
         progress = CASE WHEN l.status = 'completed' THEN 100 ELSE t.progress END,
-        finished_at = CASE WHEN l.status IN ('completed', 'failed') THEN clock_timestamp() END
+        finished_at = CASE WHEN l.status IN ('completed', 'failed') THEN (SELECT at FROM ended) END
       FROM locked l WHERE t.id = l.id
     ), outputs AS (
       INSERT INTO task_outputs (task_id, result, error)
@@ -143,9 +145,9 @@ async function writeFinishes(
           WHEN n.planning OR n.tasks_total = 0 THEN n.progress
           ELSE GREATEST(n.progress, LEAST(99, n.progress_sum / n.tasks_total)) END,
         outcome = CASE WHEN n.status IN ('completed', 'failed') THEN n.status END,
-        finished_at = CASE WHEN n.status IN ('completed', 'failed') THEN clock_timestamp() END,
+        finished_at = CASE WHEN n.status IN ('completed', 'failed') THEN (SELECT at FROM ended) END,
         -- Not of a planned job: its only task may have ended long before, its plan being the last to end.
-        result = CASE WHEN n.status = 'completed' AND n.tasks_total = 1
+        result = CASE WHEN n.status IN ('completed', 'finalizing') AND n.tasks_total = 1
           AND NOT EXISTS (SELECT FROM task_inputs p WHERE p.job_id = n.id AND p.position = -1) THEN n.result ELSE jobs.result END
       FROM next n WHERE jobs.id = n.id
     ), f AS (

@@ -19,8 +19,8 @@ export async function retryJob(
   options: { actor: string; incarnation: string; firstLookMs: number },
 ): Promise<Retry | undefined> {
   return inTransaction(client, async (sql) => {
-    const [job] = await sql.$queryRaw<{ status: JobStatus; finalize: boolean }[]>`
-      SELECT status, finalize FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId} FOR NO KEY UPDATE`;
+    const [job] = await sql.$queryRaw<{ status: JobStatus }[]>`
+      SELECT status FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId} FOR NO KEY UPDATE`;
     if (!job) return undefined;
     if (!jobSourcesOf('retry').includes(job.status)) return { kind: 'refused', status: job.status };
     const open = await sql.$queryRaw<Delivery[]>`
@@ -40,7 +40,8 @@ export async function retryJob(
         RETURNING id, kind, queue, epoch
       )
       SELECT id::text AS "taskId", kind, queue, epoch FROM d`;
-    const status = open.length > 0 ? 'queued' : job.finalize ? 'finalizing' : 'completed';
+    // Only finalization can have failed a job whose tasks are all complete.
+    const status = open.length > 0 ? 'queued' : 'finalizing';
     await sql.$executeRaw`
       WITH s AS (
         SELECT count(*) FILTER (WHERE t.kind = 'task' AND t.status = 'completed')::int AS completed,
@@ -49,10 +50,9 @@ export async function retryJob(
         FROM task_inputs i JOIN tasks t ON t.id = i.task_id WHERE i.job_id = ${jobId}::uuid
       ), j AS (
         UPDATE jobs j SET status = ${status}, generation = j.generation + 1, version = j.version + 1, planning = s.planning,
-          outcome = CASE WHEN ${status} = 'completed' THEN 'completed' END,
-          finished_at = CASE WHEN ${status} = 'completed' THEN clock_timestamp() END,
+          outcome = NULL, finished_at = NULL,
           tasks_completed = s.completed, tasks_failed = 0, tasks_canceled = 0, progress_sum = s.progress_sum,
-          progress = CASE WHEN ${status} = 'completed' THEN 100 WHEN s.planning OR j.tasks_total = 0 THEN 0
+          progress = CASE WHEN s.planning OR j.tasks_total = 0 THEN 0
             ELSE LEAST(99, s.progress_sum / j.tasks_total) END,
           error = NULL, result = NULL, run_at = NULL, expires_at = NULL, started_at = NULL
         FROM s WHERE j.id = ${jobId}::uuid

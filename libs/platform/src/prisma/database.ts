@@ -16,17 +16,19 @@ const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
  * The database, through connections that cannot starve one another: heartbeats have one of their own, claims
- * and finishes a small pool, everything else a third. One slow transaction of a user therefore never lets
+ * and finishes a small pool, transactions of handlers a third, everything else a fourth. One slow transaction of a user therefore never lets
  * leases run out.
  */
 @Injectable()
 export class Database implements OnApplicationBootstrap, OnModuleDestroy {
-  /** Requests, the syncer, transactions of handlers. */
+  /** Requests, the sweeper, the syncer. */
   readonly main: PrismaClient;
   /** Claims, finishes and progress. */
   readonly hot: PrismaClient;
   /** Heartbeats. */
   readonly pulse: PrismaClient;
+  /** Transactions of handlers, which may be slow. */
+  readonly effects: PrismaClient;
 
   constructor(
     @Inject(CONFIG) config: Config,
@@ -48,6 +50,9 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy {
     this.main = connect(config.DATABASE_POOL);
     this.hot = config.runsTasks ? connect(4) : this.main;
     this.pulse = config.runsTasks ? connect(1) : this.main;
+    this.effects = config.runsTasks
+      ? connect(Math.min(config.MAX_CONCURRENT_TASKS, config.DATABASE_POOL))
+      : this.main;
   }
 
   /** Fails the boot when the database cannot be reached or was never migrated. */
@@ -66,7 +71,9 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   async onModuleDestroy(): Promise<void> {
-    await Promise.all([...new Set([this.main, this.hot, this.pulse])].map((client) => client.$disconnect()));
+    await Promise.all(
+      [...new Set([this.main, this.hot, this.pulse, this.effects])].map((client) => client.$disconnect()),
+    );
   }
 
   private lost(error: Error): void {

@@ -34,7 +34,7 @@ function decode<T>(text: string, schema: z.ZodType<T>): T {
   const parsed = schema.safeParse(parse(Buffer.from(text, 'base64url').toString()));
   if (parsed.success) return parsed.data;
   throw validationError([
-    { pointer: 'cursor', message: 'Give a nextCursor of an earlier answer as it was.' },
+    { pointer: '/cursor', message: 'Give a nextCursor of an earlier answer as it was.' },
   ]);
 }
 

@@ -102,9 +102,21 @@ export class JobsController {
   @Answers(200, 'progress')
   @Refuses('not-found')
   async progress(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal) {
-    const { status, progress, detail, version, tasks, error, createdAt, startedAt, finishedAt } =
-      await this.own(principal, jobId);
-    return { jobId, status, progress, detail, version, tasks, error, createdAt, startedAt, finishedAt };
+    const job = await this.own(principal, jobId);
+    const { status, progress, detail, version, tasks, error, runAt, createdAt, startedAt, finishedAt } = job;
+    return {
+      jobId,
+      status,
+      progress,
+      detail,
+      version,
+      tasks,
+      error,
+      runAt,
+      createdAt,
+      startedAt,
+      finishedAt,
+    };
   }
 
   @Get(':jobId/status')

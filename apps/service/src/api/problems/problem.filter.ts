@@ -13,7 +13,6 @@ import { type Problem, ProblemError, problemOf, type ProblemSlug } from './probl
 const BY_STATUS: Record<number, ProblemSlug> = {
   400: 'malformed-request',
   404: 'not-found',
-  405: 'method-not-allowed',
   413: 'payload-too-large',
   415: 'unsupported-media-type',
 };

@@ -9,7 +9,6 @@ export const PROBLEMS = {
   unauthenticated: { status: 401, title: 'A valid credential is needed' },
   'insufficient-scope': { status: 403, title: 'The credential does not allow this' },
   'not-found': { status: 404, title: 'Not found' },
-  'method-not-allowed': { status: 405, title: 'The method is not allowed here' },
   'invalid-transition': { status: 409, title: 'The state of the job does not allow this' },
   'payload-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The media type is not supported' },

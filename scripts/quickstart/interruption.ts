@@ -1,0 +1,51 @@
+import type { Log } from '../local/types.js';
+
+/** Why the quickstart is to end before it is done. */
+export interface Interruption {
+  signal: AbortSignal;
+  /** The signal of the system that asked for it. */
+  by?: NodeJS.Signals;
+  /** An error that nobody caught: the servers are to be ended all the same. */
+  crash?: unknown;
+}
+
+/** One Ctrl-C arrives twice: from the terminal, and from npm, which passes it on. */
+const SAME_MS = 1000;
+
+/** A Postgres that is stopped takes leave of connections that are being closed and have no listener any more. */
+const GOODBYE = '57P01';
+
+/** Watches for Ctrl-C, for other ways of being told to end, and for the loss of the terminal. */
+export function watchForInterruption(say: Log): Interruption {
+  const controller = new AbortController();
+  const interruption: Interruption = { signal: controller.signal };
+  let last = 0;
+  const interrupt = () => {
+    const repeated = controller.signal.aborted;
+    controller.abort();
+    // After the progress bar has left the terminal in order.
+    if (!repeated) setImmediate(() => say('\nStopping.'));
+    else if (Date.now() - last > SAME_MS)
+      say('Still stopping: tasks that run are brought to their end or handed over first.');
+    last = Date.now();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) {
+    process.on(signal, () => {
+      interruption.by ??= signal;
+      interrupt();
+    });
+  }
+  process.on('uncaughtException', (error: NodeJS.ErrnoException) => {
+    if (error.code === GOODBYE) return;
+    interruption.crash ??= error;
+    interrupt();
+  });
+  // Nobody reads any more (| head, a closed terminal): writing goes on into nothing, until all is ended.
+  for (const output of [process.stdout, process.stderr]) {
+    output.on('error', () => {
+      interruption.by ??= 'SIGHUP';
+      controller.abort();
+    });
+  }
+  return interruption;
+}
