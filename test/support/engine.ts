@@ -43,7 +43,7 @@ export async function startEngine(options: EngineOptions): Promise<TestEngine> {
     REDIS_URL: options.redis.url,
     REDIS_PREFIX: options.redis.prefix,
     CATALOG_URL: 'http://127.0.0.1:9',
-    LEASE: '1s',
+    LEASE: '3s',
     SWEEP_INTERVAL: '50ms',
     SYNC_CRON: '* * * * * *',
     MAX_CONCURRENT_TASKS: '4',

@@ -50,7 +50,6 @@ const add = (
   checkpoint?: Json,
 ) =>
   addPlannedTasks(client, plan, inputs, {
-    queue: 'default',
     incarnation: LIFE,
     firstLookMs: 2000,
     actor: 'worker:test',

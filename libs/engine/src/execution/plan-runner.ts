@@ -3,7 +3,6 @@ import { v7 } from 'uuid';
 import { cleanJson, type JobHandler, type Json, PermanentError, type TaskContext } from '@app/core';
 import { Database } from '@app/platform/prisma/database.js';
 import { TaskSender } from '../queue/task-sender.js';
-import { JobTypeRegistry, queueOf } from '../registry/job-type-registry.js';
 import { FIRST_LOOK_MS } from '../store/accept-jobs.js';
 import { addPlannedTasks, type PlannedInput } from '../store/add-planned-tasks.js';
 import { AttemptAborts } from '../cancellation/attempt-aborts.js';
@@ -24,7 +23,6 @@ export class PlanRunner {
   constructor(
     private readonly database: Database,
     private readonly sender: TaskSender,
-    private readonly types: JobTypeRegistry,
     private readonly aborts: AttemptAborts,
     @Inject(WorkerIdentity) private readonly identity: WorkerIdentity,
   ) {}
@@ -66,10 +64,8 @@ export class PlanRunner {
     inputs: PlannedInput[],
     checkpoint: Json | undefined,
   ): Promise<void> {
-    const policy = this.types.find(running.task.type);
     const incarnation = this.sender.incarnation;
     const added = await addPlannedTasks(this.database.main, running.task, inputs, {
-      queue: policy ? queueOf(policy) : '',
       incarnation,
       firstLookMs: incarnation === '' ? 0 : FIRST_LOOK_MS,
       actor: this.identity.actor,

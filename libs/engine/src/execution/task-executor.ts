@@ -63,8 +63,8 @@ export class TaskExecutor {
   }
 
   /** Executes the task of a message, if it is to be had. Settles when its end is written; never rejects. */
-  execute(taskId: string): Promise<void> {
-    const work = this.executeNow(taskId)
+  execute({ taskId, epoch }: { taskId: string; epoch: number }): Promise<void> {
+    const work = this.executeNow(taskId, epoch)
       .catch((error: Error) =>
         this.logger.error({ taskId, reason: error.message }, 'a task was not executed'),
       )
@@ -73,11 +73,11 @@ export class TaskExecutor {
     return work;
   }
 
-  private async executeNow(taskId: string): Promise<void> {
+  private async executeNow(taskId: string, epoch: number): Promise<void> {
     const release = await this.slots.acquire();
     try {
       // Not claimed and so not lost: the sweeper offers it again.
-      const claim = this.stopping ? undefined : await this.writes.claim(taskId);
+      const claim = this.stopping ? undefined : await this.writes.claim(taskId, epoch);
       if (!claim) return release();
       const running = new RunningTask(claim.task, claim.leaseEnd);
       this.running.add(running);

@@ -28,7 +28,7 @@ export class TaskRuntime implements OnApplicationBootstrap, OnModuleDestroy {
     this.started = true;
     await this.heartbeat.start(this.consumer.names);
     await this.cancels.start();
-    this.consumer.start((taskId) => this.executor.execute(taskId));
+    this.consumer.start((message) => this.executor.execute(message));
     this.sweeper.start();
     this.syncer.start();
   }

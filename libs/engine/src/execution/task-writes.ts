@@ -41,17 +41,29 @@ export class TaskWrites {
     );
   }
 
-  /** Claims a task for this process, or answers undefined when it is not to be had. */
-  async claim(taskId: string): Promise<{ task: ClaimedTask; leaseEnd: number } | undefined> {
+  /**
+   * Claims a task for this process, or answers undefined when it is not to be had. When the reply is lost, the claim
+   * may have been committed: it is asked for again under the same nonce, as long as its lease can last.
+   */
+  async claim(taskId: string, epoch: number): Promise<{ task: ClaimedTask; leaseEnd: number } | undefined> {
     const nonce = randomUUID();
+    // Taken before the statement is sent, so that our clock gives the lease up before Postgres does.
+    let asked = performance.now();
+    let unanswered = false;
     for (let attempt = 1; ; attempt++) {
-      // Taken before the statement is sent, so that our clock gives the lease up before Postgres does.
-      const asked = performance.now();
-      const result = await this.claims.add({ taskId, nonce });
-      this.metrics.claims.inc({ result: result.kind });
-      if (result.kind === 'claimed' && result.task.fence > 1) this.metrics.redelivered.inc();
-      if (result.kind === 'claimed') return { task: result.task, leaseEnd: asked + this.config.LEASE };
-      if (result.kind === 'not-open') return undefined;
+      if (!unanswered) asked = performance.now();
+      const result = await this.claims.add({ taskId, nonce, epoch }).catch((error: Error) => {
+        if (performance.now() > asked + this.config.LEASE / 2) throw error;
+        this.logger.warn({ taskId, reason: error.message }, 'a claim was not answered');
+        return undefined;
+      });
+      unanswered ||= result === undefined;
+      if (result) this.metrics.claims.inc({ result: result.kind });
+      if (result?.kind === 'claimed') {
+        if (result.task.fence > 1) this.metrics.redelivered.inc();
+        return { task: result.task, leaseEnd: asked + this.config.LEASE };
+      }
+      if (result?.kind === 'not-open') return undefined;
       await delay(BUSY_PAUSE_MS * Math.min(attempt, 20));
     }
   }

@@ -16,6 +16,8 @@ import { failOverdueJobs, startDueJobs, takeDueJobs, untilNextDue } from '../sto
 import { TaskSender } from './task-sender.js';
 
 const MOST_AT_ONCE = 500;
+/** A job that was locked is looked at again after this. */
+const BUSY_PAUSE_MS = 50;
 /** After a send that failed. */
 const RETRY_MS = 1000;
 
@@ -147,7 +149,7 @@ export class Sweeper {
         await this.bus.publish({ jobId: task.jobId, generation: task.generation });
     }
     const busy = tasks.filter((task) => results.get(task.taskId)?.kind === 'busy');
-    if (busy.length > 0) await lookAgain(this.database.main, busy, 0);
+    if (busy.length > 0) await lookAgain(this.database.main, busy, BUSY_PAUSE_MS);
   }
 
   private judge(task: DueTask): FinishMember {

@@ -4,7 +4,7 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Redis } from '@app/platform/redis/redis.js';
-import { QUEUES, taskIdOf } from './task-sender.js';
+import { QUEUES, readMessageId } from './task-sender.js';
 
 /** A worker that never gives a message up for stalled: leases in Postgres decide who runs what. */
 const NEVER = 1_000_000;
@@ -32,10 +32,10 @@ export class TaskConsumer {
   }
 
   /** Begins to take messages. A message is done when `handle` settles; it must not reject. */
-  start(handle: (taskId: string) => Promise<void>): void {
+  start(handle: (message: { taskId: string; epoch: number }) => Promise<void>): void {
     const connection = this.redis.consumer();
     this.workers = this.names.map((name) => {
-      const worker = new Worker(name, async (message) => handle(taskIdOf(message.id ?? '')), {
+      const worker = new Worker(name, async (message) => handle(readMessageId(message.id ?? '')), {
         connection,
         prefix: this.config.REDIS_PREFIX,
         concurrency: this.config.MAX_CONCURRENT_TASKS,

@@ -85,9 +85,10 @@ function toMessage({ taskId, epoch }: Delivery) {
   };
 }
 
-/** The task of a message. */
-export function taskIdOf(messageId: string): string {
-  return messageId.split('.')[0] ?? '';
+/** The task and the epoch of a message. */
+export function readMessageId(messageId: string): { taskId: string; epoch: number } {
+  const [taskId = '', epoch] = messageId.split('.');
+  return { taskId, epoch: Number(epoch) };
 }
 
 async function inTime<T>(work: Promise<T>): Promise<T> {

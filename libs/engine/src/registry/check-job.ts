@@ -1,5 +1,5 @@
 import { v7 } from 'uuid';
-import { cleanJson, InvalidJobError, type JobInput, type Json } from '@app/core';
+import { cleanJson, cleanText, InvalidJobError, type JobInput, type Json } from '@app/core';
 import type { NewJob } from '../store/accept-jobs.js';
 import { type JobTypeRegistry, queueOf, type RegisteredJobType } from './job-type-registry.js';
 
@@ -72,7 +72,9 @@ async function tasksOf(type: RegisteredJobType, input: JobInput, count: number):
     return Array.from({ length: count }, (_, position) => unit('task', position, null, null));
   const keys = new Set<string>();
   const units: Unit[] = [];
-  for (const [position, { key, payload }] of input.tasks.entries()) {
+  for (const [position, { key: given, payload }] of input.tasks.entries()) {
+    // As it will be stored: two texts may become one.
+    const key = given === undefined ? undefined : cleanText(given);
     if (key !== undefined && keys.has(key)) {
       throw new InvalidJobError([
         { pointer: `/tasks/${position}/key`, message: 'Another task of the job has this key.' },
@@ -81,7 +83,7 @@ async function tasksOf(type: RegisteredJobType, input: JobInput, count: number):
     if (key !== undefined) keys.add(key);
     const own =
       payload === undefined ? null : await checkPayload(type, payload, `/tasks/${position}/payload`);
-    units.push(unit('task', position, key === undefined ? null : String(cleanJson(key)), own));
+    units.push(unit('task', position, key ?? null, own));
   }
   return units;
 }

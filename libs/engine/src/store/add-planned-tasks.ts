@@ -19,7 +19,7 @@ export async function addPlannedTasks(
   client: PrismaClient,
   plan: { taskId: string; jobId: string; fence: number },
   inputs: PlannedInput[],
-  options: { queue: string; checkpoint?: Json; incarnation: string; firstLookMs: number; actor: string },
+  options: { checkpoint?: Json; incarnation: string; firstLookMs: number; actor: string },
 ): Promise<Delivery[] | undefined> {
   const rows = inputs.map(({ taskId, key, payload }) => ({ id: taskId, key, payload }));
   const checkpoint = options.checkpoint === undefined ? null : JSON.stringify(options.checkpoint);
@@ -33,7 +33,7 @@ export async function addPlannedTasks(
       FOR SHARE OF t`;
     if (held.length === 0) return undefined;
     // A statement of its own: it sees what an earlier claim of the plan had committed before we got the lock.
-    const added = await sql.$queryRaw<{ id: string }[]>`
+    const added = await sql.$queryRaw<{ id: string; queue: string }[]>`
       WITH m AS MATERIALIZED (
         SELECT i.id, i.key, i.payload, row_number() OVER (ORDER BY i.ordinality) - 1 AS nth
         FROM (
@@ -46,7 +46,7 @@ export async function addPlannedTasks(
       ), n AS (
         UPDATE jobs SET tasks_total = tasks_total + (SELECT count(*)::int FROM m), version = version + 1
         WHERE id = ${plan.jobId}::uuid
-        RETURNING id, generation, version, tasks_total - (SELECT count(*)::int FROM m) AS first
+        RETURNING id, queue, generation, version, tasks_total - (SELECT count(*)::int FROM m) AS first
       ), t AS (
         INSERT INTO tasks (id, job_id, position, generation)
         SELECT m.id, n.id, n.first + m.nth, n.generation FROM m, n
@@ -55,7 +55,7 @@ export async function addPlannedTasks(
         SELECT n.id, n.first + m.nth, m.id, m.key, COALESCE(m.payload, 'null'::jsonb) FROM m, n
       ), d AS (
         INSERT INTO dispatch (id, kind, job_id, queue, look_again_at, incarnation)
-        SELECT m.id, 'task', n.id, ${options.queue},
+        SELECT m.id, 'task', n.id, n.queue,
           clock_timestamp() + make_interval(secs => ${options.firstLookMs / 1000}::float8), ${options.incarnation}
         FROM m, n
       ), c AS (
@@ -67,7 +67,7 @@ export async function addPlannedTasks(
         SELECT n.id, n.generation, n.version, 'tasks.planned', ${options.actor}, jsonb_build_object('count', (SELECT count(*) FROM m))
         FROM n WHERE EXISTS (SELECT FROM m)
       )
-      SELECT m.id::text AS id FROM m`;
-    return added.map(({ id }) => ({ taskId: id, kind: 'task', queue: options.queue, epoch: 1 }));
+      SELECT m.id::text AS id, n.queue FROM m, n`;
+    return added.map(({ id, queue }) => ({ taskId: id, kind: 'task', queue, epoch: 1 }));
   });
 }

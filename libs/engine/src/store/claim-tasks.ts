@@ -5,6 +5,8 @@ import type { Sql } from '@app/platform/prisma/database.js';
 export interface ClaimMember {
   taskId: string;
   nonce: string;
+  /** Of the message: one of an earlier epoch is late and must not begin a waiting attempt before its time. */
+  epoch?: number;
 }
 
 /** A claimed task with all that its handler needs. Every later write names `fence`. */
@@ -47,12 +49,15 @@ export async function claimTasks(
 ): Promise<Map<string, ClaimResult>> {
   const ids = members.map((member) => member.taskId);
   const nonces = members.map((member) => member.nonce);
+  const epochs = members.map((member) => member.epoch ?? null);
   const open = taskSourcesOf('claim');
   const rows = await sql.$queryRaw<Row[]>`
     WITH m AS MATERIALIZED (
-      SELECT * FROM unnest(${ids}::uuid[], ${nonces}::uuid[]) AS m(task_id, nonce) ORDER BY 1 OFFSET 0
+      SELECT * FROM unnest(${ids}::uuid[], ${nonces}::uuid[], ${epochs}::int[]) AS m(task_id, nonce, epoch) ORDER BY 1 OFFSET 0
     ), seen AS MATERIALIZED (
-      SELECT t.id, t.job_id, t.status, t.nonce, m.nonce AS claim FROM m JOIN tasks t ON t.id = m.task_id
+      SELECT t.id, t.job_id, t.status, t.nonce, m.nonce AS claim
+      FROM m JOIN tasks t ON t.id = m.task_id LEFT JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
+      WHERE m.epoch IS NULL OR d.epoch IS NULL OR d.epoch = m.epoch
     ), opened AS (
       UPDATE jobs j SET status = 'active', version = j.version + 1, started_at = COALESCE(j.started_at, clock_timestamp())
       FROM (

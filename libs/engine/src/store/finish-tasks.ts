@@ -167,7 +167,7 @@ async function writeFinishes(
       SELECT id, generation, version, 'job.' || status, ${actor}, CASE WHEN status = 'failed' THEN error->>'code' END
       FROM next WHERE status <> 'active'
     )
-    SELECT m.id::text AS member, s.job_id::text AS "jobId", n.status AS "jobStatus",
+    SELECT m.id::text AS member, s.job_id::text AS "jobId", COALESCE(n.status, (SELECT status FROM jobs WHERE jobs.id = s.job_id)) AS "jobStatus",
       COALESCE(n.status = 'failed', false) AS "jobFailed",
       CASE WHEN l.id IS NOT NULL THEN 'applied'
         WHEN s.fence = m.fence AND s.status = m.status THEN 'mine-already'
