@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { PostgresBinaries } from './postgres-binaries.js';
 import { isAlive, isOurs } from './processes.js';
-import type { Launcher } from './run-as.js';
+import { assertOwned, type Launcher } from './run-as.js';
 import { LocalStackError, type Log } from './types.js';
 
 const run = promisify(execFile);
@@ -28,6 +28,7 @@ export async function prepareData(
     log?.('Initialising a new Postgres data folder.');
     await initialise(dir, binaries, as, durable ? [] : ['--no-sync']);
   }
+  await assertOwned(data, as);
   await refuseOtherMajor(data, binaries, as);
   await clearReusedPid(data);
   const secret = await readFile(password, 'utf8').catch(() => '');

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from './free-port.js';
 import { endChild, hasEnded, isOurs } from './processes.js';
 import { redisBinary, type RedisBinary } from './redis-binary.js';
-import { launcherFor } from './run-as.js';
+import { assertOwned, launcherFor } from './run-as.js';
 import { LocalStackError, type LocalServer, type ServerOptions } from './types.js';
 
 const startAttempts = 5;
@@ -66,6 +66,7 @@ async function launch(
 ): Promise<ChildProcess> {
   const paths = redisPaths(dir);
   const as = await launcherFor([binary.file, paths.data]);
+  await assertOwned(paths.data, as);
   await as.own(paths.data);
   const saving = durable ? ['--save', '60 1', '--appendonly', 'yes'] : ['--save', '', '--appendonly', 'no'];
   const fixed = ['--bind', '127.0.0.1', '--protected-mode', 'yes', '--maxmemory-policy', 'noeviction'];

@@ -8,6 +8,8 @@ export interface Launcher {
   command(file: string, args: string[]): [file: string, args: string[]];
   /** Options for spawn. */
   user: { uid?: number; gid?: number };
+  /** Who the server runs as; undefined where users have no numbers. */
+  uid: number | undefined;
   /** Gives a path to the user that the server runs as. */
   own(path: string): Promise<void>;
 }
@@ -15,6 +17,7 @@ export interface Launcher {
 const asOurselves: Launcher = {
   command: (file, args) => [file, args],
   user: {},
+  uid: process.getuid?.(),
   own: async () => {},
 };
 
@@ -28,7 +31,8 @@ export async function launcherFor(paths: string[]): Promise<Launcher> {
   const { uid, gid } = await nobody();
   const own = (path: string) => chown(path, uid, gid);
   const reachable = await Promise.all(paths.map((path) => canReach(path, uid)));
-  if (reachable.every(Boolean)) return { command: (file, args) => [file, args], user: { uid, gid }, own };
+  if (reachable.every(Boolean))
+    return { command: (file, args) => [file, args], user: { uid, gid }, uid, own };
   if (process.platform !== 'linux') {
     throw new LocalStackError(
       `The user nobody cannot reach ${paths.join(' or ')}: start it as an ordinary user.`,
@@ -41,7 +45,16 @@ export async function launcherFor(paths: string[]): Promise<Launcher> {
     '--inh-caps=+dac_override',
     '--ambient-caps=+dac_override',
   ];
-  return { command: (file, args) => ['setpriv', [...become, '--', file, ...args]], user: {}, own };
+  return { command: (file, args) => ['setpriv', [...become, '--', file, ...args]], user: {}, uid, own };
+}
+
+/** Refuses files that another user's run has made: the server could not use them, or that user could not any more. */
+export async function assertOwned(path: string, as: Launcher): Promise<void> {
+  const { uid } = await stat(path);
+  if (as.uid === undefined || uid === as.uid || uid === process.getuid?.()) return;
+  throw new LocalStackError(
+    `${path} belongs to another user (${uid}): start as that user, or choose another folder with LONGHAUL_DIR.`,
+  );
 }
 
 async function nobody(): Promise<{ uid: number; gid: number }> {

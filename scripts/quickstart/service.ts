@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir, open, readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
@@ -56,8 +56,7 @@ async function startWatched(
 ): Promise<RunningService> {
   const output = await open(logFile, 'w');
   const watch = ['--watch', '--watch-preserve-output', '--watch-path=apps/service', '--watch-path=libs'];
-  const withParent = ['--import', './scripts/quickstart/end-with-parent.ts'];
-  const child = spawn(process.execPath, [...watch, ...REGISTER, ...withParent, 'apps/service/src/main.ts'], {
+  const child = spawn(process.execPath, [...watch, ...REGISTER, 'scripts/quickstart/watched-service.ts'], {
     cwd: repositoryRoot,
     env: { ...process.env, ...environment },
     // A group of its own: Ctrl-C reaches us only, and we end things in order.
@@ -86,6 +85,8 @@ async function untilUp(url: string, child: ChildProcess, signal: AbortSignal): P
       () => false,
     );
     if (up) return;
+    // The watcher lives on, and waits for a change that would mend it.
+    if (/^Failed running/m.test(await readFile(logFile, 'utf8'))) break;
     await delay(100, undefined, { signal });
   }
   throw new LocalStackError(`The service did not start: ${serviceLog} tells why.`);

@@ -1,13 +1,17 @@
 import type { JobFailure, Json } from '@app/core';
 import { Prisma, type Sql } from '@app/platform/prisma/database.js';
 
-/** A job that waits to be finalized, taken for a while. `epoch` is the fence of this turn. */
-export interface DueFinalization {
+/** A turn at finalizing a job: what every write of it names. Epochs begin anew with a generation. */
+export interface FinalizationTurn {
   jobId: string;
+  generation: number;
   epoch: number;
+}
+
+/** A job that waits to be finalized, taken for a while. */
+export interface DueFinalization extends FinalizationTurn {
   ownerId: string;
   type: string;
-  generation: number;
   payload: Json;
   catalog: { [key: string]: Json } | null;
   maxAttempts: number;
@@ -50,9 +54,10 @@ export async function takeDueFinalizations(
  * Whether the turn is still ours, as the first part of every statement below: locks the job and then the dispatch
  * row, so that no other turn begins while it writes. A snapshot alone would not tell of one that has just begun.
  */
-const held = (turn: { jobId: string; epoch: number }) => Prisma.sql`
+const held = (turn: FinalizationTurn) => Prisma.sql`
   open AS MATERIALIZED (
-    SELECT id FROM jobs WHERE id = ${turn.jobId}::uuid AND status = 'finalizing' FOR NO KEY UPDATE
+    SELECT id FROM jobs WHERE id = ${turn.jobId}::uuid AND generation = ${turn.generation} AND status = 'finalizing'
+    FOR NO KEY UPDATE
   ), held AS MATERIALIZED (
     SELECT d.id FROM dispatch d
     WHERE d.id IN (SELECT id FROM open) AND d.kind = 'finalize' AND d.epoch = ${turn.epoch} FOR UPDATE
@@ -61,7 +66,7 @@ const held = (turn: { jobId: string; epoch: number }) => Prisma.sql`
 /** Stores what will be posted, before the first POST, so that every later one says the same. False when the turn is over. */
 export async function storeCatalogCall(
   sql: Sql,
-  turn: { jobId: string; epoch: number },
+  turn: FinalizationTurn,
   call: { key: string; body: string } | null,
   result: Json | undefined,
 ): Promise<boolean> {
@@ -80,7 +85,7 @@ export async function storeCatalogCall(
 }
 
 /** Counts a POST before it is made. False when the turn is over: it must not be made. */
-export async function countCatalogCall(sql: Sql, turn: { jobId: string; epoch: number }): Promise<boolean> {
+export async function countCatalogCall(sql: Sql, turn: FinalizationTurn): Promise<boolean> {
   const written = await sql.$executeRaw`
     WITH ${held(turn)}
     UPDATE catalog_calls c SET attempts = attempts + 1
@@ -92,7 +97,7 @@ export async function countCatalogCall(sql: Sql, turn: { jobId: string; epoch: n
 /** Ends a job in `finalizing`: completed, or failed with an error. False when the turn is over. */
 export async function endFinalization(
   sql: Sql,
-  turn: { jobId: string; epoch: number },
+  turn: FinalizationTurn,
   actor: string,
   error: JobFailure | null,
 ): Promise<boolean> {
@@ -115,7 +120,7 @@ export async function endFinalization(
 /** Lets a finalization whose outcome is unknown be taken up again. */
 export async function postponeFinalization(
   sql: Sql,
-  turn: { jobId: string; epoch: number },
+  turn: FinalizationTurn,
   delayMs: number,
   reason: string,
 ): Promise<void> {
