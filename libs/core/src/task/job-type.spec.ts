@@ -21,6 +21,8 @@ describe('a job type', () => {
       attempts: 3,
       backoff: DEFAULT_BACKOFF,
       timeoutMs: undefined,
+      maxRuntimeMs: undefined,
+      cancelGraceMs: 10_000,
       resumable: false,
       tag: undefined,
     });
@@ -31,6 +33,8 @@ describe('a job type', () => {
       attempts: 5,
       backoff: { kind: 'fixed', base: '2s', cap: '1m' },
       timeout: '10m',
+      maxRuntime: '2h',
+      cancelGrace: '3s',
       resumable: true,
       tag: 'disk',
     });
@@ -40,6 +44,8 @@ describe('a job type', () => {
       attempts: 5,
       backoff: { kind: 'fixed', baseMs: 2_000, capMs: 60_000 },
       timeoutMs: 600_000,
+      maxRuntimeMs: 7_200_000,
+      cancelGraceMs: 3000,
       resumable: true,
       tag: 'disk',
     });
