@@ -18,7 +18,7 @@ export async function cancelJob(
   by: { actor: string; reason?: string },
 ): Promise<Cancellation | undefined> {
   const reason = by.reason === undefined ? null : cleanText(by.reason);
-  return inTransaction(client, async (sql) => {
+  const answer = await inTransaction<Cancellation | 'again' | undefined>(client, async (sql) => {
     const canceled = await sql.$queryRaw<{ generation: number }[]>`
       WITH j AS (
         UPDATE jobs SET status = 'canceled', outcome = 'canceled', version = version + 1, finished_at = clock_timestamp()
@@ -39,6 +39,9 @@ export async function cancelJob(
     const [job] = await sql.$queryRaw<{ status: JobStatus }[]>`
       SELECT status FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId}`;
     if (!job) return undefined;
-    return job.status === 'canceled' ? { kind: 'repeated' } : { kind: 'refused', status: job.status };
+    if (job.status === 'canceled') return { kind: 'repeated' };
+    // Opened again by a retry between the two statements: the cancel is tried on what is there now.
+    return jobSourcesOf('cancel').includes(job.status) ? 'again' : { kind: 'refused', status: job.status };
   });
+  return answer === 'again' ? cancelJob(client, ownerId, jobId, by) : answer;
 }
