@@ -2,9 +2,6 @@ import { apiUser, type ApiUser } from '../test/support/api-client.js';
 import { eventually } from '../test/support/eventually.js';
 import { quantile, withServices } from './with-services.js';
 
-// How long a cancel through an api process takes to reach the running attempts in two task workers: from the start
-// of the cancel's transaction until every attempt's signal was raised and that was written, both by the clock of
-// Postgres. And how long the caller waits for the answer.
 const CANCELS = 100;
 const TASKS = 4;
 
@@ -39,27 +36,35 @@ async function cancelOne(
   };
 }
 
-const line = (name: string, values: number[]) =>
-  `${name}: p50 ${quantile(values, 0.5).toFixed(1)} ms, p99 ${quantile(values, 0.99).toFixed(1)} ms`;
+/**
+ * How long a cancel through an api process takes to reach the running attempts in two task workers: from the start
+ * of the cancel's transaction until every attempt's signal was raised and that was written, both by the clock of
+ * Postgres. And how long the caller waits for the answer.
+ */
+export function measureCancelLatency(): Promise<void> {
+  return withServices(async ({ start }) => {
+    const [api] = await Promise.all([start('api'), start('task-worker'), start('task-worker')]);
+    const alice = await apiUser(api, 'alice');
+    for (let i = 0; i < 10; i++) await cancelOne(alice);
+    const measured: Awaited<ReturnType<typeof cancelOne>>[] = [];
+    for (let i = 0; i < CANCELS; i++) measured.push(await cancelOne(alice));
+    const spread = measured.filter((one) => one.workers === 2).length;
+    console.log(`${CANCELS} cancels of jobs with ${TASKS} running tasks, ${spread} of them on both workers`);
+    console.log(
+      line(
+        'signal raised in the last attempt',
+        measured.map((one) => one.deliveredMs),
+      ),
+    );
+    console.log(
+      line(
+        'answer to the caller',
+        measured.map((one) => one.answeredMs),
+      ),
+    );
+  });
+}
 
-await withServices(async ({ start }) => {
-  const [api] = await Promise.all([start('api'), start('task-worker'), start('task-worker')]);
-  const alice = await apiUser(api, 'alice');
-  for (let i = 0; i < 10; i++) await cancelOne(alice);
-  const measured: Awaited<ReturnType<typeof cancelOne>>[] = [];
-  for (let i = 0; i < CANCELS; i++) measured.push(await cancelOne(alice));
-  const spread = measured.filter((one) => one.workers === 2).length;
-  console.log(`${CANCELS} cancels of jobs with ${TASKS} running tasks, ${spread} of them on both workers`);
-  console.log(
-    line(
-      'signal raised in the last attempt',
-      measured.map((one) => one.deliveredMs),
-    ),
-  );
-  console.log(
-    line(
-      'answer to the caller',
-      measured.map((one) => one.answeredMs),
-    ),
-  );
-});
+function line(name: string, values: number[]): string {
+  return `${name}: p50 ${quantile(values, 0.5).toFixed(1)} ms, p99 ${quantile(values, 0.99).toFixed(1)} ms`;
+}

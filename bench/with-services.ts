@@ -19,6 +19,14 @@ export async function withServices<T>(measure: (bench: Bench) => Promise<T>): Pr
   const dir = await mkdtemp(join(tmpdir(), 'longhaul-bench-'));
   const stack = await startStack({ dir, durable: true });
   const services: TestService[] = [];
+  const stop = async () => {
+    await Promise.all(services.map((service) => service.stop()));
+    await stack.stop();
+    await rm(dir, { recursive: true, force: true });
+  };
+  // The servers are in groups of their own, which Ctrl-C does not reach.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => void stop().finally(() => process.exit(1)));
   try {
     return await measure({
       ...stack,
@@ -34,9 +42,7 @@ export async function withServices<T>(measure: (bench: Bench) => Promise<T>): Pr
       },
     });
   } finally {
-    await Promise.all(services.map((service) => service.stop()));
-    await stack.stop();
-    await rm(dir, { recursive: true, force: true });
+    await stop();
   }
 }
 

@@ -53,14 +53,17 @@ try {
     if (ending) break;
     // Of its own for each, so that a scenario alone meets the same schedule as among the others.
     const random = new Random(seed + SCENARIOS.indexOf(scenario));
-    const { ok, lines, logs } = await runScenario(scenario, {
+    const { ok, lines, logs, evidence } = await runScenario(scenario, {
       folder,
       servers: running,
       main,
       random,
       ci: values.ci,
     });
-    if (values.keep) await writeFile(join(folder, scenario.name, 'services.log'), `${logs.join('\n')}\n`);
+    if (values.keep) {
+      await writeFile(join(folder, scenario.name, 'services.log'), `${logs.join('\n')}\n`);
+      await writeFile(join(folder, scenario.name, 'evidence.json'), JSON.stringify(evidence, undefined, 1));
+    }
     lines.forEach(print);
     if (ok) passed++;
     else failed++;

@@ -4,6 +4,7 @@ import { closeForGood } from './harness/services.js';
 import { World } from './harness/world.js';
 import { checkHistory } from './check-history.js';
 import { figuresOf } from './figures.js';
+import type { Evidence } from './evidence.js';
 import type { Scenario } from './scenario.js';
 
 /** What became of a scenario, in words. */
@@ -12,6 +13,8 @@ export interface Report {
   lines: string[];
   /** What the processes of the service have logged. */
   logs: string[];
+  /** What the judgement rests on. */
+  evidence: Evidence;
 }
 
 /** Violations that are told one by one; the others are counted. */
@@ -60,5 +63,5 @@ export async function runScenario(
     ...(waitedFor ? [`        15 s after the last fault it still waited for: ${waitedFor}`] : []),
     ...problems.map((problem) => `        ! ${problem}`),
   ];
-  return { ok, lines, logs };
+  return { ok, lines, logs, evidence };
 }

@@ -92,7 +92,7 @@ const submit: fc.Arbitrary<Command> = shape.map(
 
 export type Sequence = [Command, Iterable<Command>];
 
-/** A submit and then anything, 15 calls on the average. */
+/** A submit and then anything: some 15 calls on the average, for there is not always something to call them on. */
 export const sequences: fc.Arbitrary<Sequence> = fc.tuple(
   submit,
   fc.commands(
@@ -105,6 +105,6 @@ export const sequences: fc.Arbitrary<Sequence> = fc.tuple(
         })),
       ),
     ],
-    { maxCommands: 30, size: 'max', disableReplayLog: true },
+    { maxCommands: 45, size: 'max', disableReplayLog: true },
   ),
 );

@@ -22,14 +22,14 @@ export const SEARCHES: Search[] = [
   {
     name: 'fail-fast, finalized',
     submit: { tasks: 3, finalize: true, maxAttempts: 2 },
-    depth: 8,
-    sqlDepth: 4,
+    depth: 7,
+    sqlDepth: 5,
   },
   {
     name: 'continue, resumable',
     submit: { tasks: 3, policy: 'continue', resumable: true, maxAttempts: 2 },
-    depth: 8,
-    sqlDepth: 4,
+    depth: 7,
+    sqlDepth: 5,
   },
 ];
 
@@ -103,7 +103,7 @@ export async function search(of: Search, lanes: number): Promise<Found> {
   for (let depth = 0; depth < of.depth; depth++) {
     const next: State[] = [];
     for (const { model, path } of edge) {
-      for (let move = 0; move < movesOf(model).length; move++) {
+      for (let move = movesOf(model).length - 1; move >= 0; move--) {
         const after = structuredClone(model);
         const call = movesOf(after)[move]!();
         call.expect(after);
@@ -171,7 +171,7 @@ async function expand(
   found: Found,
 ): Promise<void> {
   const point = `at_${path.length}`;
-  for (let move = 0; move < movesOf(model).length; move++) {
+  for (let move = movesOf(model).length - 1; move >= 0; move--) {
     const after = structuredClone(model);
     const before = world.history.copy();
     await world.client.$executeRawUnsafe(`SAVEPOINT ${point}`);

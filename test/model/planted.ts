@@ -152,6 +152,13 @@ export const PLANTED: Planted[] = [
     by: 'sequences',
   },
   {
+    name: 'a turn of an earlier generation still writes',
+    file: 'finalization.ts',
+    find: 'AND generation = ${turn.generation} ',
+    replace: '',
+    by: 'races',
+  },
+  {
     name: 'a cancel does not look at the state again when it gets the lock',
     file: 'cancel-job.ts',
     find: "AND status = ANY(${jobSourcesOf('cancel')}::text[])\n",

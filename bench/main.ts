@@ -1,0 +1,21 @@
+import { existsSync } from 'node:fs';
+import { measureCancelLatency } from './cancel-latency.js';
+import { measureEngine } from './engine.js';
+
+const BENCHMARKS: Record<string, { about: string; run: () => Promise<void> }> = {
+  engine: { about: 'jobs accepted and tasks drained per second, beside bare BullMQ', run: measureEngine },
+  cancel: { about: 'how long a cancel takes to reach two workers', run: measureCancelLatency },
+};
+
+const [name = ''] = process.argv.slice(2);
+const benchmark = Object.hasOwn(BENCHMARKS, name) ? BENCHMARKS[name] : undefined;
+if (!benchmark) {
+  console.error('Usage: npm run bench -- <name>\n');
+  for (const [name, { about }] of Object.entries(BENCHMARKS)) console.error(`  ${name.padEnd(8)}${about}`);
+  process.exitCode = 2;
+} else if (!existsSync('dist/apps/service/src/main.js')) {
+  console.error('There is nothing to measure yet: run npm run build first.');
+  process.exitCode = 1;
+} else {
+  await benchmark.run();
+}
