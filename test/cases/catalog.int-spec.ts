@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import type { Job } from '@app/core';
 import { type RunningCatalog, startCatalog } from '../../apps/catalog-sim/src/catalog-server.js';
+import type { FaultInput } from '../../apps/catalog-sim/src/fault-script.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { ALICE, startEngine, type TestEngine } from '../support/engine.js';
 import { eventually } from '../support/eventually.js';
@@ -25,7 +27,7 @@ beforeAll(async () => {
       jobTypes: CASE_TYPES,
       env: {
         CATALOG_URL: catalog.url,
-        CATALOG_TIMEOUT: '3s',
+        CATALOG_TIMEOUT: '2s',
         LEASE: '3s',
         MAX_CONCURRENT_TASKS: '30',
         ...env,
@@ -78,17 +80,47 @@ describe('three syncers', () => {
 });
 
 describe('a call of the Catalog', () => {
+  const post = { match: { method: 'POST' } } as const;
+  // By what befalls the calls of one job each; all of them are on their way at once.
+  const faults = {
+    'is refused with 500': [{ status: 500, ...post }],
+    'is answered with 500 although it was done': [{ mode: 'apply-then-500', ...post }],
+    'is done and its answer lost': [{ mode: 'apply-then-drop', ...post }],
+    'is cut off': [{ mode: 'reset', ...post }],
+    // It is asked whether the record is there, and told by a reader that lags behind that it is not.
+    'is said to be there already': [
+      { mode: 'apply-then-500', ...post },
+      { status: 404, match: { method: 'GET' } },
+      { status: 409, body: { message: 'already there' }, ...post },
+    ],
+    'is refused later': [
+      { status: 500, ...post },
+      { status: 422, body: { message: 'no such thing' }, ...post },
+    ],
+  } satisfies Record<string, FaultInput[]>;
+  let jobs: Record<keyof typeof faults, Job>;
+  beforeAll(async () => {
+    const ended = Object.entries<FaultInput[]>(faults).map(async ([what, script]) => {
+      const { jobId } = await submit({
+        runAt: new Date(Date.now() + 200),
+        catalog: { name: 'ä "q"', nested: { b: [1, null], a: 2.5 } },
+      });
+      catalog.script(...script.map((fault) => ({ ...fault, match: { ...fault.match, id: jobId } })));
+      return [what, await first.ended(jobId, undefined, PATIENCE)];
+    });
+    jobs = Object.fromEntries(await Promise.all(ended));
+  });
+
   test.each([
-    ['is refused with 500', { status: 500 }, 2],
-    ['is answered with 500 although it was done', { mode: 'apply-then-500' }, 1],
-    ['is done and its answer lost', { mode: 'apply-then-drop' }, 1],
-    ['is cut off', { mode: 'reset' }, 2],
+    ['is refused with 500', 2],
+    ['is answered with 500 although it was done', 1],
+    ['is done and its answer lost', 1],
+    ['is cut off', 2],
   ] as const)(
     'C29: that %s is repeated with the same key and the same bytes, if it was not done',
-    async (_what, fault, calls) => {
-      catalog.script({ ...fault, match: { method: 'POST' } });
-      const { jobId } = await submit({ catalog: { name: 'ä "q"', nested: { b: [1, null], a: 2.5 } } });
-      expect((await first.ended(jobId, undefined, PATIENCE)).status).toBe('completed');
+    (what, calls) => {
+      const { jobId, status } = jobs[what];
+      expect(status).toBe('completed');
       expect(posts(jobId)).toHaveLength(calls);
       expect(new Set(posts(jobId).map((call) => call.body)).size).toBe(1);
       expect(new Set(posts(jobId).map((call) => call.idempotencyKey))).toEqual(new Set([`${jobId}.1`]));
@@ -96,22 +128,19 @@ describe('a call of the Catalog', () => {
     },
   );
 
-  // Fails: libs/engine/src/syncer/finalizer.ts takes the 409 for final, without asking again whose record is there.
-  test.failing(
-    'C29: that is answered with "already there" after an earlier one of unknown outcome counts as done',
-    async () => {
-      // It is asked whether the record is there, and told by a reader that lags behind that it is not.
-      catalog.script(
-        { mode: 'apply-then-500', match: { method: 'POST' } },
-        { status: 404, match: { method: 'GET' } },
-        { status: 409, body: { message: 'already there' }, match: { method: 'POST' } },
-      );
-      const { jobId } = await submit();
-      const ended = await first.ended(jobId, undefined, PATIENCE);
-      expect(catalog.records().has(jobId)).toBe(true);
-      expect(ended).toMatchObject({ status: 'completed', error: null });
-    },
-  );
+  test('C29: that is answered with "already there" after an earlier one of unknown outcome counts as done', () => {
+    const { jobId, status, error } = jobs['is said to be there already'];
+    expect(catalog.records().has(jobId)).toBe(true);
+    expect([status, error]).toEqual(['completed', null]);
+    expect(posts(jobId)).toHaveLength(2);
+  });
+
+  test('C29: that is refused after an earlier one of unknown outcome fails the job if the record is not there', () => {
+    const { jobId, status, error } = jobs['is refused later'];
+    expect([status, error?.code]).toEqual(['failed', 'catalog_rejected']);
+    expect(error?.message).toContain('no such thing');
+    expect(posts(jobId)).toHaveLength(2);
+  });
 
   test('C30: that is never answered is given up in time, holds up no other job, and shows as finalizing', async () => {
     const hanging = await submit({ runAt: new Date(Date.now() + 100) });

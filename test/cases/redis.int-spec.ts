@@ -185,8 +185,7 @@ describe('Redis', () => {
     await eventually(async () => expect(await redis.dbsize()).toBeLessThanOrEqual(keys));
   });
 
-  // Fails: without a socketTimeout in libs/platform/src/redis/redis.ts a dead connection is never given up.
-  test.failing('C15: whose connections died without a word is used again through new ones', async () => {
+  test('C15: whose connections died without a word is used again through new ones', async () => {
     const middle = await Proxy.start(server.port, 'redis');
     link.target = middle.port;
     link.cut();

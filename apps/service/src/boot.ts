@@ -8,6 +8,7 @@ import { ServiceState } from './api/health/service-state.js';
 import { parseJson } from './api/parse-json.js';
 import { problemOf } from './api/problems/problem.js';
 import { serveOpenApi } from './open-api.js';
+import { OpenRequests } from './open-requests.js';
 import { ServiceModule } from './service.module.js';
 
 /** The largest body of a request, in bytes: 10,000 tasks with some 800 bytes of payload each. */
@@ -18,7 +19,7 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
   const jobTypes = await discoverJobTypes(new URL('./job-types/', import.meta.url));
   const adapter = new FastifyAdapter({
     bodyLimit: BODY_LIMIT,
-    // A client that keeps its connection open must not keep a stopping process alive.
+    // A client that keeps its connection open must not keep a stopping process alive. By then requests are answered.
     forceCloseConnections: true,
     requestTimeout: 60_000,
   });
@@ -36,6 +37,7 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
   });
   // Fastify would hand on plain text as a body; JSON is all that is spoken here.
   app.getHttpAdapter().getInstance().removeContentTypeParser('text/plain');
+  app.get(OpenRequests).watch(app.getHttpAdapter().getInstance());
   sendAwayWhenStopping(app);
   if (config.servesApi) serveOpenApi(app);
   try {
@@ -53,6 +55,9 @@ function sendAwayWhenStopping(app: NestFastifyApplication): void {
   app
     .getHttpAdapter()
     .getInstance()
+    .addHook('onSend', async (_request, reply) => {
+      if (state.stopping) reply.header('Connection', 'close');
+    })
     .addHook('onRequest', async (request, reply) => {
       if (!state.stopping || request.url.startsWith('/health/')) return;
       const problem = problemOf(
@@ -60,7 +65,7 @@ function sendAwayWhenStopping(app: NestFastifyApplication): void {
         'This process is stopping. Ask again: another one answers.',
       );
       await reply
-        .headers({ 'Retry-After': '1', Connection: 'close' })
+        .header('Retry-After', '1')
         .status(problem.status)
         .type('application/problem+json')
         .send(JSON.stringify(problem));

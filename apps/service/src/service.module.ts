@@ -17,6 +17,7 @@ import { ServiceState } from './api/health/service-state.js';
 import { JobsController } from './api/jobs/jobs.controller.js';
 import { ProblemFilter } from './api/problems/problem.filter.js';
 import { validationError } from './api/problems/problem.js';
+import { OpenRequests } from './open-requests.js';
 
 const pipe = new StandardSchemaValidationPipe({
   exceptionFactory: (issues) =>
@@ -44,6 +45,7 @@ export class ServiceModule {
       ],
       providers: [
         ServiceState,
+        OpenRequests,
         ...(config.METRICS_PORT === undefined ? [] : [MetricsServer]),
         { provide: APP_FILTER, useClass: ProblemFilter },
         { provide: APP_PIPE, useValue: pipe },

@@ -1,5 +1,6 @@
 import type { Json, Transaction } from '@app/core';
 import { PrismaClient, type Sql } from '@app/platform/prisma/database.js';
+import { limitTransaction } from './in-transaction.js';
 
 /** Limits of a handler's transaction, in milliseconds. */
 const LIMITS = { maxWait: 5000, timeout: 60_000 };
@@ -25,6 +26,7 @@ export async function commitEffect(
   effect: (tx: Transaction) => Promise<Json>,
 ): Promise<Json> {
   return client.$transaction(async (tx) => {
+    await limitTransaction(tx, LIMITS.timeout);
     const [held] = await tx.$queryRaw<unknown[]>`
       SELECT 1 FROM tasks WHERE id = ${lease.taskId}::uuid AND fence = ${lease.fence} AND status = 'active'`;
     if (!held) throw new StaleFenceError();

@@ -37,6 +37,9 @@ import { CircuitBreaker } from './circuit-breaker.js';
 const OWN_TRIES = 3;
 /** A job whose type this process lacks is left to others. */
 const UNKNOWN_TYPE_PAUSE_MS = 5000;
+/** POSTs of a record that is said to be there and is not seen, before that counts as a no. Readers may lag behind. */
+const UNSEEN_TRIES = 4;
+const CONFLICT = 409;
 const PAGE = 500;
 
 type Call = NonNullable<DueFinalization['call']>;
@@ -81,12 +84,8 @@ export class Finalizer {
     if (!call) return this.end(job, null);
     if (!this.breaker.allow()) return this.wait(job);
     const body = JSON.parse(call.body) as { [key: string]: Json };
-    if (call.attempts > 0) {
-      const finding = await this.catalog.find(String(body['id']), signal);
-      this.judge(!('unknown' in finding));
-      if ('found' in finding && isOurRecord(finding.found, body)) return this.end(job, null);
-      if ('unknown' in finding) return this.postpone(job, finding.unknown, finding.retryAfterMs);
-    }
+    const inDoubt = call.attempts > 0;
+    if (inDoubt && (await this.ask(job, body, signal)) === 'over') return;
     if (!(await countCatalogCall(this.database.main, job))) return this.breaker.released();
     const answer = await this.catalog.post(call.body, call.key, signal);
     this.metrics.catalogAnswers.inc({ answer: answer.kind });
@@ -94,11 +93,32 @@ export class Finalizer {
     switch (answer.kind) {
       case 'accepted':
         return this.end(job, null);
-      case 'rejected':
+      case 'rejected': {
+        // The no may be to a record that an earlier call has written: only who asks knows whose it is.
+        const seen = inDoubt && (await this.ask(job, body, signal));
+        if (seen === 'over') return;
+        if (seen === 'absent' && answer.status === CONFLICT && call.attempts < UNSEEN_TRIES)
+          return this.postpone(job, answer.message);
         return this.end(job, { code: 'catalog_rejected', message: answer.message });
+      }
       case 'unknown':
         return this.postpone(job, answer.reason, answer.retryAfterMs);
     }
+  }
+
+  /** Asks whose record is there. `over`: the turn has ended, for it is ours or that could not be told. */
+  private async ask(
+    job: DueFinalization,
+    body: { [key: string]: Json },
+    signal: AbortSignal,
+  ): Promise<'absent' | 'of others' | 'over'> {
+    const finding = await this.catalog.find(String(body['id']), signal);
+    this.judge(!('unknown' in finding));
+    if ('absent' in finding) return 'absent';
+    if ('unknown' in finding) await this.postpone(job, finding.unknown, finding.retryAfterMs);
+    else if (isOurRecord(finding.found, body)) await this.end(job, null);
+    else return 'of others';
+    return 'over';
   }
 
   /** Tells the breaker whether the Catalog has answered. */

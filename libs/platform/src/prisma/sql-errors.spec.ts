@@ -145,6 +145,21 @@ describe('an outage', () => {
     expect(isOutage(error)).toBe(true);
   });
 
+  test.each([
+    'Connection terminated',
+    'Connection terminated unexpectedly',
+    'Connection terminated due to connection timeout',
+    'Client has encountered a connection error and is not queryable',
+    'Client was closed and is not queryable',
+    'Cannot use a pool after calling end on the pool',
+    'timeout exceeded when trying to connect',
+    'Query read timeout',
+  ])('is seen in "%s", which pg says without a code', (message) => {
+    expect(isOutage(new Error(message))).toBe(true);
+    expect(isOutage(new Error('outer', { cause: new Error(message) }))).toBe(true);
+    expect(isOutage(new Error(`the handler said: ${message}`))).toBe(false);
+  });
+
   test.each(['P1001', 'P1002', 'P1008', 'P1017'])('is seen in the code %s of Prisma', (code) => {
     expect(isOutage(prismaError(code))).toBe(true);
   });

@@ -2,6 +2,21 @@
 const SQLSTATE = /^(?:\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
 
 /**
+ * What pg says, in an error without a code, of a connection that it lost, closed or did not get, and of a silent
+ * server. Prisma hands these on as they are. Only the whole text counts: others may quote it.
+ */
+const LOST = new Set([
+  'Connection terminated',
+  'Connection terminated unexpectedly',
+  'Connection terminated due to connection timeout',
+  'Client has encountered a connection error and is not queryable',
+  'Client was closed and is not queryable',
+  'Cannot use a pool after calling end on the pool',
+  'timeout exceeded when trying to connect',
+  'Query read timeout',
+]);
+
+/**
  * The SQLSTATE of a failed statement, or undefined when the failure did not come from Postgres itself.
  * Prisma wraps it differently for raw statements and for its model API.
  */
@@ -37,6 +52,7 @@ export function isOutage(error: unknown): boolean {
       /^(P1001|P1002|P1008|P1017|P2024|P2028|ECONN\w+|ETIMEDOUT|EPIPE)$/.test(code)
     )
       return true;
+    if (code === undefined && typeof message === 'string' && LOST.has(message)) return true;
     if (
       name === 'DriverAdapterError' &&
       typeof message === 'string' &&

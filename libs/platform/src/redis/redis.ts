@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { Redis as RedisClient, type RedisOptions } from 'ioredis';
+import type { RedisOptions } from 'ioredis';
 import { CONFIG } from '../config/config.module.js';
 import type { Config } from '../config/config.js';
 import { type Logger, LOGGER } from '../observability/logger.js';
+import { RedisConnection } from './redis-connection.js';
+import { replaceWhenSilent } from './replace-when-silent.js';
 
 /** Between two tries to connect: at most 1 s, with jitter so that pods do not return together. */
 const reconnectDelay = (tries: number) =>
@@ -26,10 +28,14 @@ export function failFastOptions(url: string): RedisOptions & { url: string } {
   };
 }
 
-/** Opens a connection whose loss and return are logged, once each. */
-export function connect(options: RedisOptions & { url: string }, name: string, logger: Logger): RedisClient {
+/** Opens a connection whose loss and return are logged, once each, and that is replaced when it is dead. */
+export function connect(
+  options: RedisOptions & { url: string },
+  name: string,
+  logger: Logger,
+): RedisConnection {
   const { url, ...rest } = options;
-  const client = new RedisClient(url, { ...rest, connectionName: `longhaul-${name}` });
+  const client = new RedisConnection(url, { ...rest, connectionName: `longhaul-${name}` });
   let away = false;
   client.on('error', (error: Error) => {
     if (!away) logger.warn({ connection: name, reason: error.message }, 'Redis is away');
@@ -39,6 +45,7 @@ export function connect(options: RedisOptions & { url: string }, name: string, l
     if (away) logger.info({ connection: name }, 'Redis is back');
     away = false;
   });
+  replaceWhenSilent(client);
   return client;
 }
 
@@ -48,9 +55,9 @@ export function connect(options: RedisOptions & { url: string }, name: string, l
  */
 @Injectable()
 export class Redis implements OnModuleDestroy {
-  private readonly commands: RedisClient;
-  private readonly lent: RedisClient[] = [];
-  private subscriber: RedisClient | undefined;
+  private readonly commands: RedisConnection;
+  private readonly lent: RedisConnection[] = [];
+  private subscriber: RedisConnection | undefined;
   private readonly handlers = new Map<string, (message: string) => void>();
 
   constructor(
@@ -75,12 +82,12 @@ export class Redis implements OnModuleDestroy {
   }
 
   /** A connection for who sends: fails at once while Redis is away. Closed with this provider. */
-  producer(): RedisClient {
+  producer(): RedisConnection {
     return this.lend(failFastOptions(this.config.REDIS_URL), 'producer');
   }
 
   /** A connection for who waits for messages: waits for Redis to come back. Closed with this provider. */
-  consumer(): RedisClient {
+  consumer(): RedisConnection {
     return this.lend(patientOptions(this.config.REDIS_URL), 'consumer');
   }
 
@@ -123,13 +130,13 @@ export class Redis implements OnModuleDestroy {
     for (const client of [this.subscriber, this.commands, ...this.lent]) client?.disconnect();
   }
 
-  private lend(options: RedisOptions & { url: string }, name: string): RedisClient {
+  private lend(options: RedisOptions & { url: string }, name: string): RedisConnection {
     const client = connect(options, name, this.logger);
     this.lent.push(client);
     return client;
   }
 
-  private openSubscriber(): RedisClient {
+  private openSubscriber(): RedisConnection {
     const subscriber = connect(patientOptions(this.config.REDIS_URL), 'subscriber', this.logger);
     subscriber.on('message', (channel: string, text: string) => this.handlers.get(channel)?.(text));
     return subscriber;
