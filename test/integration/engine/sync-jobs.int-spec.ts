@@ -38,6 +38,7 @@ afterAll(async () => {
 
 const sql = (text: string, ...values: unknown[]) =>
   onDatabase(database.url, async (client) => (await client.query(text, values)).rows);
+const soon = (ms: number) => new Date(Date.now() + ms);
 const submit = async (input: object = {}) =>
   (await engine.jobs.submit({ type: 'test.rest', ...input }, ALICE)).job;
 
@@ -64,6 +65,40 @@ describe('a tick of the syncer', () => {
     await sql(`DELETE FROM dispatch WHERE id = $1`, waiting.jobId);
     await sql(`UPDATE jobs SET status = 'queued' WHERE id = $1`, waiting.jobId);
     expect((await engine.ended(waiting.jobId)).status).toBe('completed');
+  });
+
+  test('begins and gives up at their time jobs whose time nothing would have looked at (feature 52)', async () => {
+    const [due, given] = await Promise.all([
+      submit({ runAt: soon(1500) }),
+      submit({ runAt: soon(3_600_000), expiresAt: soon(7_200_000) }),
+    ]);
+    await sql(`UPDATE jobs SET expires_at = now() + interval '1 second' WHERE id = $1`, given.jobId);
+    await sql('DELETE FROM dispatch WHERE id = ANY($1)', [due.jobId, given.jobId]);
+    expect(await engine.ended(due.jobId)).toMatchObject({ status: 'completed' });
+    expect(await engine.ended(given.jobId)).toMatchObject({
+      status: 'failed',
+      error: { code: 'missed_deadline' },
+    });
+  });
+
+  test('says of an attempt whose worker died before it noted its end that it is fenced', async () => {
+    const job = await submit({ payload: { forMs: 60_000 } });
+    await engine.ended(job.jobId, ['active']);
+    await engine.jobs.cancel(ALICE.ownerId, job.jobId, ALICE);
+    await eventually(async () =>
+      expect((await engine.jobs.find(ALICE.ownerId, job.jobId))?.cancelReceipt?.state).toBe('stopped'),
+    );
+    // As that worker would have left it.
+    await sql(
+      'UPDATE cancel_stops SET stopped_at = NULL, worker = gen_random_uuid() WHERE job_id = $1',
+      job.jobId,
+    );
+    await eventually(async () =>
+      expect((await engine.jobs.find(ALICE.ownerId, job.jobId))?.cancelReceipt).toMatchObject({
+        state: 'fenced',
+        stops: [{ fencedAt: expect.any(Date) }],
+      }),
+    );
   });
 
   test('finalizes other jobs while the Catalog hangs on one (features 41, 43)', async () => {

@@ -28,3 +28,19 @@ export async function noteStops(sql: Sql, notes: StopNote[]): Promise<void> {
     ) l
     WHERE s.job_id = l.job_id AND s.generation = l.generation AND s.task_id = l.id`;
 }
+
+/**
+ * Notes in the receipts of cancels what no worker is there to note any more: the attempt of a worker that has stopped,
+ * or has given no sign for so long, is fenced since the cancel, and nothing of it will be heard.
+ */
+export async function fenceLostStops(sql: Sql, silentMs: number): Promise<number> {
+  return sql.$executeRaw`
+    UPDATE cancel_stops s SET fenced_at = clock_timestamp()
+    FROM (
+      SELECT s.job_id, s.generation, s.task_id FROM cancel_stops s LEFT JOIN workers w ON w.id = s.worker
+      WHERE s.stopped_at IS NULL AND s.fenced_at IS NULL AND (w.id IS NULL OR w.stopped_at IS NOT NULL
+        OR w.seen_at < statement_timestamp() - make_interval(secs => ${silentMs / 1000}::float8))
+      ORDER BY s.job_id, s.generation, s.task_id FOR UPDATE OF s SKIP LOCKED
+    ) l
+    WHERE s.job_id = l.job_id AND s.generation = l.generation AND s.task_id = l.task_id`;
+}

@@ -27,7 +27,9 @@ export async function repairJobs(client: PrismaClient, after: string, limit: num
     const active = idsOf('active');
     const drifted = active.length === 0 ? 0 : await mendCounters(sql, active);
     const orphans =
-      page.length === 0 ? 0 : await mendDispatch(sql, idsOf('queued', 'active'), idsOf('finalizing'));
+      page.length === 0
+        ? 0
+        : await mendDispatch(sql, idsOf('queued', 'active'), idsOf('finalizing'), idsOf('scheduled'));
     return { next, drifted, orphans };
   });
 }
@@ -78,7 +80,13 @@ async function mendCounters(sql: Sql, jobIds: string[]): Promise<number> {
     FROM n WHERE j.id = n.job_id`;
 }
 
-async function mendDispatch(sql: Sql, running: string[], finalizing: string[]): Promise<number> {
+async function mendDispatch(
+  sql: Sql,
+  running: string[],
+  finalizing: string[],
+  scheduled: string[],
+): Promise<number> {
+  const timed = [...running, ...scheduled];
   return sql.$executeRaw`
     INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
     SELECT t.id, t.kind, j.id, j.queue, clock_timestamp()
@@ -89,5 +97,16 @@ async function mendDispatch(sql: Sql, running: string[], finalizing: string[]): 
     SELECT j.id, 'finalize', j.id, '', clock_timestamp() FROM jobs j
     WHERE j.id = ANY(${finalizing}::uuid[])
       AND NOT EXISTS (SELECT FROM dispatch d WHERE d.id = j.id AND d.kind = 'finalize')
+    UNION ALL
+    SELECT j.id, 'start', j.id, '', j.run_at FROM jobs j
+    WHERE j.id = ANY(${scheduled}::uuid[])
+      AND NOT EXISTS (SELECT FROM dispatch d WHERE d.id = j.id AND d.kind = 'start')
+    UNION ALL
+    SELECT j.id, 'deadline', j.id, '', u.at FROM jobs j CROSS JOIN LATERAL (
+      SELECT CASE WHEN j.status = 'active' THEN j.started_at + make_interval(secs => j.max_runtime_ms / 1000.0)
+        ELSE j.expires_at END AS at
+    ) u
+    WHERE j.id = ANY(${timed}::uuid[]) AND u.at IS NOT NULL
+      AND NOT EXISTS (SELECT FROM dispatch d WHERE d.id = j.id AND d.kind = 'deadline')
     ON CONFLICT (id, kind) DO NOTHING`;
 }

@@ -5,6 +5,7 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
+import { fenceLostStops } from '../store/cancel-stops.js';
 import { type DueFinalization, takeDueFinalizations } from '../store/finalization.js';
 import { repairJobs } from '../store/repair-jobs.js';
 import { deleteOldJobs } from '../store/retention.js';
@@ -113,6 +114,8 @@ export class Syncer {
     const { next, drifted, orphans } = await repairJobs(this.database.main, this.repairAfter, REPAIRS);
     this.repairAfter = next ?? FIRST;
     if (drifted + orphans > 0) this.logger.warn({ drifted, orphans }, 'jobs had drifted and were mended');
+    // Its word may come late by a lease; after two nobody is there to give it.
+    await fenceLostStops(this.database.main, 2 * this.config.LEASE);
   }
 
   /** Forgets ended jobs whose time is over; a few batches a tick, so that a backlog holds nothing up. */
