@@ -39,6 +39,8 @@ const commands = {
   pause: () => queue.pause(),
   /** Lets the worker take what is there; answers the milliseconds until the end of the last job can be read. */
   drain: async ({ tasks }: { tasks: number }) => {
+    // Accepted is not sent: the queue has to be full first.
+    while ((await queue.getWaitingCount()) < tasks) await delay(5);
     // They were sent a moment ago and wait for us, not for the sweeper, which would look at them after 2 s.
     await client.query(SETTLED);
     const done = ran.until(tasks);

@@ -19,12 +19,12 @@ import { type Acceptance, acceptJobs, FIRST_LOOK_MS, type NewJob } from './store
 import { Batcher } from './store/batcher.js';
 import { cancelJob } from './store/cancel-job.js';
 import { retryRaces } from './store/in-transaction.js';
-import { type JobCursor, JobQueries } from './store/job-queries.js';
+import { type JobCursor, JobQueries, newJobView } from './store/job-queries.js';
 import { retryJob } from './store/retry-job.js';
 import { rescheduleJob } from './store/timed-jobs.js';
 
-/** Jobs that are accepted in one statement. */
-const ACCEPT_BATCH = 50;
+/** Jobs and tasks that are accepted in one statement; a job that has more tasks goes alone. */
+const ACCEPT_BATCH = 1000;
 
 /** Submits, reads and cancels jobs, always for an owner. */
 @Injectable()
@@ -41,7 +41,7 @@ export class Jobs {
     this.accepts = new Batcher(
       (job) => job.jobId,
       (jobs) => this.accept(jobs),
-      ACCEPT_BATCH,
+      { most: ACCEPT_BATCH, weightOf: (job) => 1 + job.units.length },
     );
   }
 
@@ -67,13 +67,15 @@ export class Jobs {
     };
     const accepted = await this.accepts.add(job);
     if (accepted.kind === 'mismatch') throw new IdempotencyMismatchError();
-    if (accepted.kind === 'accepted' && job.runAt === null) {
+    if (accepted.kind === 'accepted') {
       const { queue } = job;
-      this.sender.sendSoon(job.units.map(({ taskId, kind }) => ({ taskId, kind, queue, epoch: 1 })));
+      if (job.runAt === null)
+        this.sender.sendSoon(job.units.map(({ taskId, kind }) => ({ taskId, kind, queue, epoch: 1 })));
+      return { job: newJobView(job, accepted.createdAt), replayed: false };
     }
     const found = await this.queries.find(by.ownerId, accepted.jobId);
     if (!found) throw new Error('A job that was accepted is not there.');
-    return { job: found, replayed: accepted.kind === 'replayed' };
+    return { job: found, replayed: true };
   }
 
   /** One job, or undefined when the owner has none of that id. */

@@ -22,6 +22,7 @@ afterAll(async () => {
 });
 
 const short = { type: 'demo.wait', payload: { durationMs: 50, steps: 2 } };
+const ingest = { source: process.cwd(), target: '/elsewhere', metadata: {} };
 const long = { type: 'demo.wait', payload: { durationMs: 60_000, steps: 600 } };
 
 describe('submitting', () => {
@@ -36,6 +37,25 @@ describe('submitting', () => {
     expect(tasks.body.tasks.map((task: { status: string }) => task.status)).toEqual(
       Array(5).fill('completed'),
     );
+  });
+
+  test('answers what a GET answers afterwards', async () => {
+    const times = { runAt: '2099-01-01T00:00:00.000Z', expiresAt: '2099-02-01T00:00:00.000Z' };
+    const kept = {
+      ...short,
+      ...times,
+      failurePolicy: 'continue',
+      attempts: 5,
+      payload: { steps: 3, durationMs: 9 },
+    };
+    for (const input of [
+      { ...kept, numTask: 3 },
+      { ...times, type: 'files.ingest', payload: ingest },
+    ]) {
+      const { success: _success, ...job } = (await alice.send('POST', '/jobs', input)).body;
+      expect((await alice.get(`/jobs/${job.jobId}`)).body).toMatchObject(job);
+      await alice.send('DELETE', `/jobs/${job.jobId}`);
+    }
   });
 
   test('takes {"numTask": 20} alone for a job of 20 demo tasks (feature 6)', async () => {

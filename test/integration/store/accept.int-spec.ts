@@ -39,7 +39,7 @@ const pair = () => [keyed('b c', 'same', 'a'), keyed('c', 'same', 'a b')];
 describe('accepting jobs', () => {
   test('writes a job whole: with its tasks, their dispatch rows and its first event', async () => {
     const job = newJob({ tasks: 3 });
-    expect(await acceptJobs(one, [job], LIFE)).toEqual([{ kind: 'accepted', jobId: job.jobId }]);
+    expect(await acceptJobs(one, [job], LIFE)).toMatchObject([{ kind: 'accepted', jobId: job.jobId }]);
     expect(await jobRow(one, job.jobId)).toMatchObject({ status: 'queued', tasksTotal: 3, version: 1 });
     expect(await dispatchRows(one, job.jobId)).toHaveLength(3);
     expect(await ledger(one, job.jobId)).toEqual(['job.queued@1']);
@@ -73,7 +73,7 @@ describe('accepting jobs', () => {
 
   test('lets one of two equal keys in one batch win and gives the other its job', async () => {
     const [first, second] = [keyed('in-one-batch'), keyed('in-one-batch')];
-    expect(await acceptJobs(one, [first, second], LIFE)).toEqual([
+    expect(await acceptJobs(one, [first, second], LIFE)).toMatchObject([
       { kind: 'accepted', jobId: first.jobId },
       { kind: 'replayed', jobId: first.jobId },
     ]);
@@ -94,7 +94,26 @@ describe('accepting jobs', () => {
     const answer = acceptJobs(other, [second], LIFE);
     await blocked(one);
     await held.rollBack();
-    expect(await answer).toEqual([{ kind: 'accepted', jobId: second.jobId }]);
+    expect(await answer).toMatchObject([{ kind: 'accepted', jobId: second.jobId }]);
+  });
+
+  test('takes the key when the job that had it is deleted before it is read', async () => {
+    const [first, second] = [keyed('forgotten'), keyed('forgotten')];
+    await acceptJobs(one, [first], LIFE);
+    let asked = 0;
+    const meanwhile = new Proxy(one, {
+      get: (client, name) =>
+        name !== '$queryRaw'
+          ? Reflect.get(client, name)
+          : async (...statement: Parameters<typeof client.$queryRaw>) => {
+              if (++asked === 2)
+                await client.$executeRaw`DELETE FROM idempotency_keys WHERE job_id = ${first.jobId}::uuid`;
+              return client.$queryRaw(...statement);
+            },
+    });
+    expect(await acceptJobs(meanwhile, [second], LIFE)).toMatchObject([
+      { kind: 'accepted', jobId: second.jobId },
+    ]);
   });
 
   test('accepts each key once and without a deadlock when batches with crossed keys race', async () => {

@@ -5,6 +5,7 @@ import type { PrismaClient, Sql } from '@app/platform/prisma/database.js';
 import { acceptJobs } from '@app/engine/store/accept-jobs.js';
 import { cancelJob } from '@app/engine/store/cancel-job.js';
 import { claimTasks } from '@app/engine/store/claim-tasks.js';
+import { retryJob } from '@app/engine/store/retry-job.js';
 import { brokenRules } from './invariants.js';
 import {
   blocked,
@@ -119,6 +120,16 @@ describe('claiming tasks', () => {
       LEASE,
     );
     expect(ids.map((id) => results.get(id)?.kind)).toEqual(['not-open', 'not-open', 'claimed', 'not-open']);
+  });
+
+  test('leaves a job alone whose late message is of a task that has ended', async () => {
+    const { jobId, ids } = await accepted({ tasks: 2 });
+    const done = (await claimAll(one, [ids[0]!]))[0]!;
+    await finish(one, ending(done));
+    await cancelJob(one, 'alice', jobId, BY);
+    await retryJob(one, 'alice', jobId, { ...BY, incarnation: LIFE, firstLookMs: 0 });
+    expect(await claim(one, done.taskId)).toEqual({ kind: 'not-open' });
+    expect(await jobRow(one, jobId)).toMatchObject({ status: 'queued', startedAt: null });
   });
 
   test('answers busy, not not-open, while the job is being made active by another claim', async () => {

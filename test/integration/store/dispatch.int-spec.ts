@@ -2,7 +2,15 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { acceptJobs } from '@app/engine/store/accept-jobs.js';
 import { claimTasks } from '@app/engine/store/claim-tasks.js';
-import { type Delivery, lookAgain, noteSent, recallLost, takeDueTasks } from '@app/engine/store/dispatch.js';
+import {
+  type Delivery,
+  LOOK_BACK_MS,
+  lookAgain,
+  noteSent,
+  recallLost,
+  takeDueTasks,
+} from '@app/engine/store/dispatch.js';
+import { takeDueJobs } from '@app/engine/store/timed-jobs.js';
 import { brokenRules } from './invariants.js';
 import {
   claimAll,
@@ -122,6 +130,21 @@ describe('noting what was sent', () => {
     expect(await dueIn(jobId)).toBeLessThan(1100);
     expect(await dispatchRows(one, jobId)).toMatchObject([{ incarnation: LIFE }]);
     expect(await take(one, jobId)).toEqual([]);
+  });
+
+  test('looks back as far as it is told, for tasks and for jobs', async () => {
+    const { jobId } = await waiting();
+    const timed = { ...newJob(), runAt: new Date(Date.now() + 3_600_000) };
+    await acceptJobs(one, [timed], LIFE);
+    await one.$executeRaw`
+      UPDATE dispatch SET look_again_at = now() - interval '2 minutes'
+      WHERE job_id IN (${jobId}::uuid, ${timed.jobId}::uuid)`;
+    const ids = async (backMs?: number) =>
+      [...(await takeDueTasks(one, 500, 0, backMs)), ...(await takeDueJobs(one, 500, backMs))].map(
+        (due) => due.jobId,
+      );
+    expect(await ids(LOOK_BACK_MS.short)).toEqual(expect.not.arrayContaining([jobId, timed.jobId]));
+    expect(await ids()).toEqual(expect.arrayContaining([jobId, timed.jobId]));
   });
 
   test('leaves a row alone that has a new epoch', async () => {

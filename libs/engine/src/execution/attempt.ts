@@ -1,33 +1,24 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import type { RunningTask } from './running-tasks.js';
 
 /** How a handler's work ended; `unstoppable`: it did not end within the grace after its signal was raised. */
 export type Settlement =
   { kind: 'returned'; value: unknown } | { kind: 'threw'; error: unknown } | { kind: 'unstoppable' };
 
-/** Waits for a handler, and after its signal was raised not longer than the grace. Never rejects. */
-export async function settle(
-  work: Promise<unknown>,
-  signal: AbortSignal,
-  graceMs: number,
-): Promise<Settlement> {
-  const done = work.then(
-    (value): Settlement => ({ kind: 'returned', value }),
-    (error: unknown): Settlement => ({ kind: 'threw', error }),
-  );
-  const stop = new AbortController();
-  const overdue = aborted(signal, stop.signal)
-    .then(() => delay(graceMs, undefined, { signal: stop.signal }))
-    .then(
-      (): Settlement => ({ kind: 'unstoppable' }),
-      () => done,
-    );
-  return Promise.race([done, overdue]).finally(() => stop.abort());
-}
-
-/** Resolves when `signal` is raised; listens no longer than until `stop`. */
-function aborted(signal: AbortSignal, stop: AbortSignal): Promise<void> {
+/** Waits for a handler, and after it was asked to stop not longer than the grace. Never rejects. */
+export function settle(work: Promise<unknown>, running: RunningTask, graceMs: number): Promise<Settlement> {
   return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true, signal: stop });
+    let overdue: NodeJS.Timeout | undefined;
+    running.onAbort(() => {
+      overdue = setTimeout(() => resolve({ kind: 'unstoppable' }), graceMs);
+    });
+    const end = (settlement: Settlement) => {
+      running.onAbort(undefined);
+      clearTimeout(overdue);
+      resolve(settlement);
+    };
+    work.then(
+      (value) => end({ kind: 'returned', value }),
+      (error: unknown) => end({ kind: 'threw', error }),
+    );
   });
 }

@@ -45,17 +45,17 @@ export class PlanRunner {
       ...context,
       resumeFrom: running.task.checkpoint ?? undefined,
       checkpoint: async (data: Json) => {
-        running.signal.throwIfAborted();
+        running.throwIfAborted();
         await commit(cleanJson(data) ?? null);
       },
     };
     for await (const { key, payload } of handler.plan?.(jobView(running), ctx) ?? []) {
-      running.signal.throwIfAborted();
+      running.throwIfAborted();
       if (++planned > MOST_TASKS) throw new PermanentError(`A job has at most ${MOST_TASKS} tasks.`);
       pending.push({ taskId: v7(), key: checkedKey(key), payload: cleanJson(payload) ?? null });
       if (pending.length >= BATCH || performance.now() - since > BATCH_WAIT_MS) await commit();
     }
-    running.signal.throwIfAborted();
+    running.throwIfAborted();
     await commit();
   }
 
@@ -73,7 +73,7 @@ export class PlanRunner {
     });
     if (!added) {
       this.aborts.abort(running, 'lease-lost');
-      running.signal.throwIfAborted();
+      running.throwIfAborted();
       return;
     }
     this.sender.sendSoon(added);

@@ -7,8 +7,10 @@ const REMEMBERED = 1000;
 
 /** An attempt that runs in this process. */
 export class RunningTask {
-  private readonly controller = new AbortController();
-  private aborted: AbortReason | undefined;
+  private reason: AbortReason | undefined;
+  /** Made for the handlers that look at it: a signal costs more than all else that an attempt of nothing does. */
+  private controller: AbortController | undefined;
+  private listener: (() => void) | undefined;
 
   /** @param leaseEnd when the lease ends at the earliest, by `performance.now()` */
   constructor(
@@ -17,22 +19,44 @@ export class RunningTask {
   ) {}
 
   get signal(): AbortSignal {
+    if (!this.controller) {
+      this.controller = new AbortController();
+      if (this.reason) this.raise(this.reason);
+    }
     return this.controller.signal;
   }
 
   /** Why the signal was raised, if it was. The first reason stays, but a lost lease beats it, and a cancel both. */
   get abortReason(): AbortReason | undefined {
-    return this.aborted;
+    return this.reason;
+  }
+
+  /** @throws what the signal was raised with, if it was. */
+  throwIfAborted(): void {
+    if (this.reason) this.signal.throwIfAborted();
+  }
+
+  /** Calls a listener, the only one, when the attempt is asked to stop; at once if it was. */
+  onAbort(listener: (() => void) | undefined): void {
+    this.listener = listener;
+    if (this.reason) listener?.();
   }
 
   /** Asks the handler to stop. True when this was the first time. */
   abort(reason: AbortReason): boolean {
-    const first = this.aborted === undefined;
-    if (first || reason === 'canceled' || (reason === 'lease-lost' && this.aborted !== 'canceled')) {
-      this.aborted = reason;
+    const first = this.reason === undefined;
+    if (first || reason === 'canceled' || (reason === 'lease-lost' && this.reason !== 'canceled')) {
+      this.reason = reason;
     }
-    if (first) this.controller.abort(new DOMException(`The attempt is to stop: ${reason}.`, 'AbortError'));
+    if (first) {
+      this.raise(reason);
+      this.listener?.();
+    }
     return first;
+  }
+
+  private raise(reason: AbortReason): void {
+    this.controller?.abort(new DOMException(`The attempt is to stop: ${reason}.`, 'AbortError'));
   }
 }
 

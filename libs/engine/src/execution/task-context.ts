@@ -22,27 +22,35 @@ export function jobView({ task }: RunningTask): JobView {
   };
 }
 
-/** What a handler may do besides its work. Nothing is reported any more once its signal is raised. */
+/**
+ * What a handler may do besides its work. Nothing is reported any more once its signal is raised. What a handler of
+ * nothing does not look at is not made.
+ */
 export function taskContext(running: RunningTask, ports: ContextPorts): TaskContext {
   const { taskId, jobId, attempt } = running.task;
-  const logger = ports.logger.child({ jobId, taskId, attempt });
+  let own: Logger | undefined;
+  const logger = () => (own ??= ports.logger.child({ jobId, taskId, attempt }));
   return {
-    signal: running.signal,
-    job: jobView(running),
+    get signal() {
+      return running.signal;
+    },
+    get job() {
+      return jobView(running);
+    },
     log: {
-      info: (message, fields = {}) => logger.info(fields, message),
-      warn: (message, fields = {}) => logger.warn(fields, message),
+      info: (message, fields = {}) => logger().info(fields, message),
+      warn: (message, fields = {}) => logger().warn(fields, message),
     },
     progress(percent, detail) {
-      if (running.signal.aborted || !Number.isFinite(percent)) return;
+      if (running.abortReason || !Number.isFinite(percent)) return;
       ports.progress(Math.floor(Math.min(Math.max(percent, 0), 100)), cleanJson(detail));
     },
     async checkpoint(data) {
-      running.signal.throwIfAborted();
+      running.throwIfAborted();
       await ports.checkpoint(cleanJson(data) ?? null);
     },
     async commit(key, effect) {
-      running.signal.throwIfAborted();
+      running.throwIfAborted();
       const result = await ports.commit(key, async (tx) => cleanJson(await effect(tx)) ?? null);
       return result as Awaited<ReturnType<typeof effect>>;
     },

@@ -62,19 +62,31 @@ export class TaskExecutor {
     this.slots = new Slots(config.MAX_CONCURRENT_TASKS);
   }
 
-  /** Executes the task of a message, if it is to be had. Settles when its end is written; never rejects. */
+  /**
+   * Executes the task of a message, if it is to be had. Settles when there is room for another one: when the handler
+   * has ended and not when that is written, for the lease, and no message, keeps the task. Never rejects.
+   */
   execute({ taskId, epoch }: { taskId: string; epoch: number }): Promise<void> {
-    const work = this.executeNow(taskId, epoch)
-      .catch((error: Error) =>
-        this.logger.error({ taskId, reason: error.message }, 'a task was not executed'),
-      )
-      .finally(() => this.inHand.delete(work));
-    this.inHand.add(work);
-    return work;
+    return new Promise((done) => {
+      const work = this.executeNow(taskId, epoch, done)
+        .catch((error: Error) =>
+          this.logger.error({ taskId, reason: error.message }, 'a task was not executed'),
+        )
+        .finally(() => {
+          this.inHand.delete(work);
+          done();
+        });
+      this.inHand.add(work);
+    });
   }
 
-  private async executeNow(taskId: string, epoch: number): Promise<void> {
-    const release = await this.slots.acquire();
+  private async executeNow(taskId: string, epoch: number, done: () => void): Promise<void> {
+    const releaseSlot = await this.slots.acquire();
+    const release = () => {
+      releaseSlot();
+      // While ends wait for Postgres nothing more is taken than can be running and waiting.
+      if (this.inHand.size <= 2 * this.config.MAX_CONCURRENT_TASKS) done();
+    };
     try {
       // Not claimed and so not lost: the sweeper offers it again.
       const claim = this.stopping ? undefined : await this.writes.claim(taskId, epoch);
@@ -106,7 +118,7 @@ export class TaskExecutor {
     };
     void work.then(ended, ended);
     const grace = this.types.find(task.type)?.cancelGraceMs ?? CANCEL_GRACE_MS;
-    const settled = await this.limited(running, settle(work, running.signal, grace));
+    const settled = await this.limited(running, settle(work, running, grace));
     if (settled.kind === 'unstoppable') this.giveUp(work, release);
     await this.conclude(running, settled);
   }
@@ -126,7 +138,7 @@ export class TaskExecutor {
   }
 
   private async run(running: RunningTask, handler: JobHandler<unknown, unknown>): Promise<unknown> {
-    running.signal.throwIfAborted();
+    running.throwIfAborted();
     const { task } = running;
     const context = taskContext(running, {
       logger: this.logger,
@@ -154,7 +166,7 @@ export class TaskExecutor {
   /** The attempt no longer holds its task: its signal is raised, and its handler is left with that reason. */
   private lose(running: RunningTask): void {
     this.aborts.abort(running, 'lease-lost');
-    running.signal.throwIfAborted();
+    running.throwIfAborted();
   }
 
   /** Raises the signal when the attempt takes longer than its type allows. */

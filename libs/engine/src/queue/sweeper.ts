@@ -9,7 +9,14 @@ import { CancelBus } from '../cancellation/cancel-bus.js';
 import { EngineHealth } from '../execution/engine-health.js';
 import { EngineMetrics } from '../execution/engine-metrics.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
-import { type DueTask, lookAgain, noteSent, recallLost, takeDueTasks } from '../store/dispatch.js';
+import {
+  type DueTask,
+  LOOK_BACK_MS,
+  lookAgain,
+  noteSent,
+  recallLost,
+  takeDueTasks,
+} from '../store/dispatch.js';
 import { FIRST_LOOK_MS } from '../store/accept-jobs.js';
 import { type FinishMember, finishTasks } from '../store/finish-tasks.js';
 import { failOverdueJobs, startDueJobs, takeDueJobs, untilNextDue } from '../store/timed-jobs.js';
@@ -29,6 +36,8 @@ const RETRY_MS = 1000;
 @Injectable()
 export class Sweeper {
   private stopped = false;
+  /** When the next look at all due work is made, by `performance.now()`: the first at the start. */
+  private allAgainAt = 0;
   private known: string | undefined;
   private loop: Promise<void> | undefined;
   private wake: (() => void) | undefined;
@@ -76,27 +85,32 @@ export class Sweeper {
   /** One sweep; true when there may be more to do at once. */
   async sweep(): Promise<boolean> {
     await this.watchRedis();
-    await this.sweepJobs();
-    const due = await takeDueTasks(this.database.main, MOST_AT_ONCE, this.config.LEASE);
+    const all = performance.now() >= this.allAgainAt;
+    const backMs = all ? LOOK_BACK_MS.all : LOOK_BACK_MS.short;
+    const jobs = await this.sweepJobs(backMs);
+    const due = await takeDueTasks(this.database.main, MOST_AT_ONCE, this.config.LEASE, backMs);
+    const full = due.length === MOST_AT_ONCE || jobs === MOST_AT_ONCE;
+    if (all && !full) this.allAgainAt = performance.now() + LOOK_BACK_MS.short / 2;
     const ended = due.filter((task) => task.leaseEnded);
     if (ended.length > 0) await this.expire(ended);
     const open = due.filter((task) => !task.leaseEnded);
     if (open.length > 0) await this.send(open);
-    return due.length === MOST_AT_ONCE || ended.length > 0;
+    return full || ended.length > 0;
   }
 
-  /** Jobs that are due begin, and jobs that are overdue end. */
-  private async sweepJobs(): Promise<void> {
-    const due = await takeDueJobs(this.database.main, MOST_AT_ONCE);
+  /** Jobs that are due begin, and jobs that are overdue end. Answers how many it has looked at. */
+  private async sweepJobs(backMs: number): Promise<number> {
+    const due = await takeDueJobs(this.database.main, MOST_AT_ONCE, backMs);
     const idsOf = (kind: string) => due.filter((job) => job.kind === kind).map((job) => job.jobId);
     const [starting, overdue] = [idsOf('start'), idsOf('deadline')];
     if (overdue.length > 0) {
       for (const job of await failOverdueJobs(this.database.main, overdue)) await this.bus.publish(job);
     }
-    if (starting.length === 0) return;
+    if (starting.length === 0) return due.length;
     const { incarnation } = this.sender;
     const firstLookMs = incarnation === '' ? 0 : FIRST_LOOK_MS;
     this.sender.sendSoon(await startDueJobs(this.database.main, starting, { incarnation, firstLookMs }));
+    return due.length;
   }
 
   private async watchRedis(): Promise<void> {

@@ -4,6 +4,7 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Redis } from '@app/platform/redis/redis.js';
+import { writeTogether } from '@app/platform/redis/write-together.js';
 import { QUEUES, readMessageId } from './task-sender.js';
 
 /** A worker that never gives a message up for stalled: leases in Postgres decide who runs what. */
@@ -33,7 +34,7 @@ export class TaskConsumer {
 
   /** Begins to take messages. A message is done when `handle` settles; it must not reject. */
   start(handle: (message: { taskId: string; epoch: number }) => Promise<void>): void {
-    const connection = this.redis.consumer();
+    const connection = writeTogether(this.redis.consumer());
     this.workers = this.names.map((name) => {
       const worker = new Worker(name, async (message) => handle(readMessageId(message.id ?? '')), {
         connection,

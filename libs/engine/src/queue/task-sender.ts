@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import type { Queue } from 'bullmq';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
@@ -22,7 +22,8 @@ const MOST_AT_ONCE = 1000;
 export class TaskSender implements OnApplicationBootstrap, OnModuleDestroy {
   private life = '';
   private timer: NodeJS.Timeout | undefined;
-  private readonly sending = new Set<Promise<unknown>>();
+  private waiting: Delivery[] = [];
+  private sending: Promise<void> | undefined;
 
   constructor(
     @Inject(QUEUES) private readonly queues: Map<string, Queue>,
@@ -37,7 +38,7 @@ export class TaskSender implements OnApplicationBootstrap, OnModuleDestroy {
 
   async onModuleDestroy(): Promise<void> {
     clearInterval(this.timer);
-    await Promise.allSettled(this.sending);
+    await this.sending;
   }
 
   /** The life of Redis that messages go to now; empty while Redis is away. */
@@ -51,15 +52,24 @@ export class TaskSender implements OnApplicationBootstrap, OnModuleDestroy {
     return this.life;
   }
 
-  /** Sends in the background. */
+  /** Sends in the background; what comes while a batch is on its way forms the next. */
   sendSoon(deliveries: Delivery[]): void {
     if (deliveries.length === 0 || this.incarnation === '') return;
-    const sending = this.send(deliveries)
-      .catch((error: Error) =>
-        this.logger.warn({ reason: error.message }, 'tasks were not sent; the sweeper will'),
-      )
-      .finally(() => this.sending.delete(sending));
-    this.sending.add(sending);
+    for (const delivery of deliveries) this.waiting.push(delivery);
+    this.sending ??= this.sendWaiting().finally(() => (this.sending = undefined));
+  }
+
+  private async sendWaiting(): Promise<void> {
+    // Not at once: what else is accepted in this turn of the event loop goes along.
+    await setImmediate();
+    while (this.waiting.length > 0) {
+      try {
+        await this.send(this.waiting.splice(0, MOST_AT_ONCE));
+      } catch (error) {
+        this.waiting = [];
+        this.logger.warn({ reason: (error as Error).message }, 'tasks were not sent; the sweeper will');
+      }
+    }
   }
 
   /** Sends, and settles when Redis has them all; rejects when it is away or does not answer. */
@@ -91,11 +101,12 @@ export function readMessageId(messageId: string): { taskId: string; epoch: numbe
   return { taskId, epoch: Number(epoch) };
 }
 
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  const stop = new AbortController();
-  const late = delay(SEND_TIMEOUT_MS, undefined, { signal: stop.signal }).then(
-    () => Promise.reject(new Error(`Redis did not confirm within ${SEND_TIMEOUT_MS} ms.`)),
-    () => work,
-  );
-  return Promise.race([work, late]).finally(() => stop.abort());
+function inTime<T>(work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = setTimeout(
+      () => reject(new Error(`Redis did not confirm within ${SEND_TIMEOUT_MS} ms.`)),
+      SEND_TIMEOUT_MS,
+    );
+    work.then(resolve, reject).finally(() => clearTimeout(late));
+  });
 }

@@ -34,7 +34,7 @@ export interface NewJob {
 
 /** What became of one submitted job. */
 export type Acceptance =
-  | { kind: 'accepted'; jobId: string }
+  | { kind: 'accepted'; jobId: string; createdAt: Date }
   /** The key was used before: by the same body (the earlier job), or by another one. */
   | { kind: 'replayed'; jobId: string }
   | { kind: 'mismatch' };
@@ -83,7 +83,7 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
       payload: unit.payload ?? undefined,
     })),
   );
-  const accepted = await sql.$queryRaw<{ id: string }[]>`
+  const accepted = await sql.$queryRaw<{ id: string; createdAt: Date }[]>`
     WITH k AS (
       INSERT INTO idempotency_keys (owner_id, key, body_hash, job_id)
       SELECT owner_id, key, body_hash, job_id
@@ -102,7 +102,7 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
              max_runtime_ms bigint, payload jsonb, catalog jsonb,
              keyed boolean, planning boolean, tasks_total int)
       WHERE NOT keyed OR i.id IN (SELECT job_id FROM k)
-      RETURNING id, queue, submitted_by, status, run_at, expires_at
+      RETURNING id, queue, submitted_by, status, run_at, expires_at, created_at
     ), u AS MATERIALIZED (
       SELECT i.*, j.queue, j.status
       FROM jsonb_to_recordset(${JSON.stringify(units)}::jsonb)
@@ -127,14 +127,20 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor) SELECT id, 1, 1, 'job.' || status, submitted_by FROM j
     )
-    SELECT id FROM j`;
-  const written = new Set(accepted.map((row) => row.id));
+    SELECT id, created_at AS "createdAt" FROM j`;
+  const written = new Map(accepted.map((row) => [row.id, row.createdAt]));
   const losers = jobs.filter((job) => !written.has(job.jobId));
   const earlier = losers.length === 0 ? [] : await findKeys(sql, losers);
+  const keyOf = (job: NewJob) =>
+    earlier.find((row) => row.owner_id === job.ownerId && row.key === job.idempotency?.key);
+  // Retention has deleted the job that had the key, between the two statements: it is free again.
+  const freed = losers.filter((job) => !keyOf(job));
+  const later = freed.length === 0 ? [] : await acceptJobs(sql, freed, incarnation);
   return jobs.map((job): Acceptance => {
-    if (written.has(job.jobId)) return { kind: 'accepted', jobId: job.jobId };
-    const known = earlier.find((row) => row.owner_id === job.ownerId && row.key === job.idempotency?.key);
-    if (!known) throw new Error('An idempotency key vanished while it was read.');
+    const createdAt = written.get(job.jobId);
+    if (createdAt) return { kind: 'accepted', jobId: job.jobId, createdAt };
+    const known = keyOf(job);
+    if (!known) return later[freed.indexOf(job)] as Acceptance;
     return known.body_hash === job.idempotency?.bodyHash
       ? { kind: 'replayed', jobId: known.job_id }
       : { kind: 'mismatch' };

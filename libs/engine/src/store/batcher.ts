@@ -17,12 +17,12 @@ export class Batcher<M, R> {
 
   /**
    * @param flush writes a batch and answers each member by its key
-   * @param most members in one batch
+   * @param limit what a batch may hold: the weights of its members, 1 unless told, up to `most`
    */
   constructor(
     private readonly keyOf: (member: M) => string,
     private readonly flush: (members: M[]) => Promise<Map<string, R>>,
-    private readonly most = 200,
+    private readonly limit: { most: number; weightOf?: (member: M) => number } = { most: 200 },
   ) {}
 
   /** Resolves with the member's own answer, after the commit of its batch. */
@@ -42,12 +42,17 @@ export class Batcher<M, R> {
   }
 
   private take(): Waiting<M, R>[] {
+    const { most, weightOf = () => 1 } = this.limit;
     const batch = new Map<string, Waiting<M, R>>();
     const later: Waiting<M, R>[] = [];
+    let weight = 0;
     for (const item of this.waiting) {
       const key = this.keyOf(item.member);
-      if (batch.size < this.most && !batch.has(key)) batch.set(key, item);
-      else later.push(item);
+      const more = weight + weightOf(item.member);
+      if ((batch.size === 0 || more <= most) && !batch.has(key)) {
+        batch.set(key, item);
+        weight = more;
+      } else later.push(item);
     }
     this.waiting = later;
     return [...batch.values()];

@@ -51,74 +51,79 @@ export async function claimTasks(
   const nonces = members.map((member) => member.nonce);
   const epochs = members.map((member) => member.epoch ?? null);
   const open = taskSourcesOf('claim');
+  const lease = leaseMs / 1000;
+  // Estimates decide how Postgres joins. COALESCE hides from it that few rows have one state among many that have
+  // ended: it would take a batch for a single row, and join it with another of such row by row.
   const rows = await sql.$queryRaw<Row[]>`
     WITH m AS MATERIALIZED (
       SELECT * FROM unnest(${ids}::uuid[], ${nonces}::uuid[], ${epochs}::int[]) AS m(task_id, nonce, epoch) ORDER BY 1 OFFSET 0
     ), seen AS MATERIALIZED (
-      SELECT t.id, t.job_id, t.status, t.nonce, m.nonce AS claim
+      SELECT t.id, t.job_id, t.kind, t.status, t.fence, t.attempt, t.position, m.nonce AS claim, t.nonce = m.nonce AS again
       FROM m JOIN tasks t ON t.id = m.task_id LEFT JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
       WHERE m.epoch IS NULL OR d.epoch IS NULL OR d.epoch = m.epoch
     ), opened AS (
       UPDATE jobs j SET status = 'active', version = j.version + 1, started_at = COALESCE(j.started_at, clock_timestamp())
       FROM (
-        SELECT id FROM jobs WHERE id IN (SELECT job_id FROM seen) AND status = 'queued'
+        SELECT id FROM jobs
+        WHERE id IN (SELECT job_id FROM seen WHERE status = ANY(${open}::text[])) AND COALESCE(status = 'queued', false)
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
       ) q
       WHERE j.id = q.id
       RETURNING j.id, j.generation, j.version, j.started_at, j.expires_at, j.max_runtime_ms
-    ), running AS MATERIALIZED (
-      SELECT id FROM opened
-      UNION SELECT id FROM jobs WHERE id IN (SELECT job_id FROM seen) AND status = 'active'
     ), locked AS MATERIALIZED (
-      SELECT t.id FROM tasks t
-      WHERE t.id IN (SELECT s.id FROM seen s JOIN running r ON r.id = s.job_id) AND t.status = ANY(${open}::text[])
-      ORDER BY t.id FOR NO KEY UPDATE SKIP LOCKED
+      SELECT t.id, s.claim, j.generation, j.version + (j.id IN (SELECT id FROM opened))::int AS version, j.owner_id, j.type,
+        j.max_attempts, j.resumable, j.payload, j.created_at
+      FROM seen s JOIN jobs j ON j.id = s.job_id JOIN tasks t ON t.id = s.id
+      WHERE COALESCE((j.status = 'active' OR j.id IN (SELECT id FROM opened)) AND t.status = ANY(${open}::text[]), false)
+      ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
     ), claimed AS (
-      UPDATE tasks t SET status = 'active', fence = t.fence + 1, attempt = t.attempt + 1, nonce = s.claim,
-        worker = ${worker}::uuid, lease_until = clock_timestamp() + make_interval(secs => ${leaseMs / 1000}::float8),
+      UPDATE tasks t SET status = 'active', fence = t.fence + 1, attempt = t.attempt + 1, nonce = l.claim,
+        worker = ${worker}::uuid, lease_until = clock_timestamp() + make_interval(secs => ${lease}::float8),
         started_at = COALESCE(t.started_at, clock_timestamp())
-      FROM locked l JOIN seen s ON s.id = l.id
-      WHERE t.id = l.id
-      RETURNING t.id, t.job_id, t.kind, t.fence, t.attempt, t.position
+      FROM locked l WHERE t.id = l.id
+      RETURNING t.id, t.job_id, t.kind, t.fence, t.attempt, t.position, l.generation, l.version, l.owner_id, l.type,
+        l.max_attempts, l.resumable, l.payload, l.created_at
     ), d AS (
-      UPDATE dispatch d SET look_again_at = clock_timestamp() + make_interval(secs => ${leaseMs / 1000}::float8)
+      UPDATE dispatch d SET look_again_at = clock_timestamp() + make_interval(secs => ${lease}::float8)
       FROM claimed c WHERE d.id = c.id AND d.kind = c.kind
     ), mine AS (
       SELECT * FROM claimed
       UNION ALL
-      SELECT t.id, t.job_id, t.kind, t.fence, t.attempt, t.position FROM tasks t JOIN seen s ON s.id = t.id
-      WHERE s.status = 'active' AND s.nonce = s.claim
+      SELECT s.id, s.job_id, s.kind, s.fence, s.attempt, s.position, j.generation, j.version, j.owner_id, j.type,
+        j.max_attempts, j.resumable, j.payload, j.created_at
+      FROM seen s JOIN jobs j ON j.id = s.job_id WHERE s.status = 'active' AND s.again
     ), limited AS (
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
       SELECT id, 'deadline', id, '', started_at + make_interval(secs => max_runtime_ms / 1000.0)
       FROM opened WHERE max_runtime_ms IS NOT NULL
       ON CONFLICT (id, kind) DO UPDATE SET look_again_at = EXCLUDED.look_again_at
     ), begun AS (
-      DELETE FROM dispatch x USING opened o
-      WHERE x.id = o.id AND x.kind = 'deadline' AND o.expires_at IS NOT NULL AND o.max_runtime_ms IS NULL
+      DELETE FROM dispatch
+      WHERE kind = 'deadline'
+        AND id = ANY(ARRAY(SELECT id FROM opened WHERE expires_at IS NOT NULL AND max_runtime_ms IS NULL))
     ), e1 AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor)
       SELECT id, generation, version, 'job.active', 'worker:' || ${worker} FROM opened
     ), e2 AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor, data)
-      SELECT c.job_id, max(j.generation), max(COALESCE(o.version, j.version)), 'tasks.active', 'worker:' || ${worker},
-        jsonb_build_object('tasks', jsonb_agg(jsonb_build_object('id', c.id, 'fence', c.fence, 'attempt', c.attempt)))
-      FROM claimed c JOIN jobs j ON j.id = c.job_id LEFT JOIN opened o ON o.id = c.job_id
-      WHERE c.kind = 'task' GROUP BY c.job_id
+      SELECT job_id, generation, version, 'tasks.active', 'worker:' || ${worker},
+        jsonb_build_object('tasks', jsonb_agg(jsonb_build_object('id', id, 'fence', fence, 'attempt', attempt)))
+      FROM claimed WHERE kind = 'task' GROUP BY job_id, generation, version
     )
-    SELECT m.task_id::text AS member,
-      CASE WHEN c.id IS NOT NULL THEN 'claimed'
-           WHEN s.status = ANY(${open}::text[]) AND j.status IN ('queued', 'active') THEN 'busy'
-           ELSE 'not-open' END AS outcome,
+    SELECT c.id::text AS member, 'claimed' AS outcome,
       c.id::text AS "taskId", c.job_id::text AS "jobId", c.kind, c.fence, c.attempt, c.position,
-      j.owner_id AS "ownerId", j.type, j.max_attempts AS "maxAttempts", j.resumable, j.generation,
-      i.key, COALESCE(i.payload, j.payload) AS payload, j.payload AS "jobPayload", o.checkpoint, j.created_at AS "jobCreatedAt"
-    FROM m LEFT JOIN seen s ON s.id = m.task_id
-      LEFT JOIN jobs j ON j.id = s.job_id
-      LEFT JOIN mine c ON c.id = m.task_id
+      c.owner_id AS "ownerId", c.type, c.max_attempts AS "maxAttempts", c.resumable, c.generation,
+      i.key, COALESCE(i.payload, c.payload) AS payload, c.payload AS "jobPayload", o.checkpoint, c.created_at AS "jobCreatedAt"
+    FROM mine c
       LEFT JOIN task_inputs i ON i.job_id = c.job_id AND i.position = c.position
-      LEFT JOIN task_outputs o ON o.task_id = c.id`;
-  return new Map(rows.map((row) => [row.member, toResult(row)]));
+      LEFT JOIN task_outputs o ON o.task_id = c.id
+    UNION ALL
+    SELECT s.id::text, CASE WHEN s.status = ANY(${open}::text[]) AND j.status IN ('queued', 'active') THEN 'busy' ELSE 'not-open' END,
+      NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM seen s JOIN jobs j ON j.id = s.job_id
+    WHERE (s.id NOT IN (SELECT id FROM mine)) IS TRUE`;
+  const found = new Map(rows.map((row) => [row.member, toResult(row)]));
+  return new Map(ids.map((id) => [id, found.get(id) ?? { kind: 'not-open' }]));
 }
 
 function toResult({ outcome, member: _member, ...task }: Row): ClaimResult {

@@ -16,6 +16,17 @@ const RESEND_MS = 60_000;
 /** How long a row is left to the sweeper that took it. */
 const SWEEP_LEASE_MS = 5000;
 
+/** How far a look for due work reads back. */
+export const LOOK_BACK_MS = {
+  /** Enough, as long as somebody sweeps. */
+  short: 60_000,
+  /**
+   * Finds what has waited longer. Rows that were moved on leave their old entries in the index as long as any
+   * transaction in the database is open; a look at everything then reads through all of them.
+   */
+  all: 10 * 365 * 86_400_000,
+};
+
 /** A unit of work whose time has come. */
 export interface DueTask extends Delivery {
   jobId: string;
@@ -35,11 +46,17 @@ export interface DueTask extends Delivery {
  * before anything is sent. An attempt whose lease still runs is looked at again when it ends; a lease that ended while
  * Postgres itself was down, or just after, is given one more: its worker could not renew it.
  */
-export async function takeDueTasks(sql: Sql, limit: number, leaseMs: number): Promise<DueTask[]> {
+export async function takeDueTasks(
+  sql: Sql,
+  limit: number,
+  leaseMs: number,
+  backMs = LOOK_BACK_MS.all,
+): Promise<DueTask[]> {
   return sql.$queryRaw<DueTask[]>`
     WITH due AS MATERIALIZED (
       SELECT id, kind FROM dispatch
-      WHERE look_again_at <= clock_timestamp() AND kind IN ('task', 'plan')
+      WHERE look_again_at <= statement_timestamp() AND kind IN ('task', 'plan')
+        AND look_again_at > statement_timestamp() - make_interval(secs => ${backMs / 1000}::float8)
       ORDER BY look_again_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), state AS MATERIALIZED (
       SELECT d.id, d.kind, t.status, t.fence, t.attempt, t.crashes, u.lease_until,

@@ -31,7 +31,7 @@ export async function takeDueFinalizations(
 ): Promise<DueFinalization[]> {
   const taken = await sql.$queryRaw<{ id: string; epoch: number }[]>`
     WITH due AS MATERIALIZED (
-      SELECT id FROM dispatch WHERE kind = 'finalize' AND look_again_at <= clock_timestamp()
+      SELECT id FROM dispatch WHERE kind = 'finalize' AND look_again_at <= statement_timestamp()
       ORDER BY look_again_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     )
     UPDATE dispatch d SET epoch = d.epoch + 1,

@@ -87,14 +87,14 @@ async function writeFinishes(
     ), j AS MATERIALIZED (
       SELECT id, status, generation, version, failure_policy, finalize, planning, tasks_total, tasks_completed,
         tasks_failed, tasks_canceled, progress_sum, progress, error
-      FROM jobs WHERE id IN (SELECT job_id FROM seen) AND status = 'active'
+      FROM jobs WHERE id IN (SELECT job_id FROM seen) AND COALESCE(status = 'active', false)
       ORDER BY id FOR NO KEY UPDATE ${skip}
     ), locked AS MATERIALIZED (
       SELECT t.id, t.job_id, t.kind, t.worker, t.attempt, t.progress, m.fence, m.status, m.result, m.error, m.delay,
         m.charged, m.expired
       FROM tasks t JOIN m ON m.id = t.id
-      WHERE t.job_id IN (SELECT id FROM j) AND t.status = 'active' AND t.fence = m.fence
-        AND (NOT m.expired OR t.lease_until < clock_timestamp())
+      WHERE COALESCE(t.job_id IN (SELECT id FROM j) AND t.status = 'active' AND t.fence = m.fence
+        AND (NOT m.expired OR t.lease_until < clock_timestamp()), false)
       ORDER BY t.id FOR NO KEY UPDATE OF t
     ), up AS (
       UPDATE tasks t SET status = l.status, lease_until = NULL,
@@ -113,7 +113,7 @@ async function writeFinishes(
       UPDATE dispatch d SET epoch = d.epoch + 1, incarnation = '',
         look_again_at = clock_timestamp() + make_interval(secs => l.delay)
       FROM locked l WHERE d.id = l.id AND d.kind = l.kind AND l.status NOT IN ('completed', 'failed')
-    ), counted AS (
+    ), counted AS MATERIALIZED (
       SELECT job_id,
         count(*) FILTER (WHERE kind = 'task' AND status = 'completed')::int AS completed,
         count(*) FILTER (WHERE kind = 'task' AND status = 'failed')::int AS failed,

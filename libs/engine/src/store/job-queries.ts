@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { CancelReceipt, Job, JobFailure, TaskSummary } from '@app/core';
 import { Database, Prisma } from '@app/platform/prisma/database.js';
+import type { NewJob } from './accept-jobs.js';
 
 /** Where a page of jobs goes on: after the job of this time and id. */
 export interface JobCursor {
@@ -92,6 +93,33 @@ export class JobQueries {
       FROM cancel_stops s JOIN jobs j ON j.id = s.job_id AND j.generation = s.generation
       WHERE s.job_id = ANY(${jobIds}::uuid[]) ORDER BY s.task_id`;
   }
+}
+
+/** A job as it was just accepted, which nobody needs to read again to know. */
+export function newJobView(job: NewJob, createdAt: Date): Job {
+  const { jobId, type, failurePolicy, maxAttempts, payload, runAt, expiresAt, units } = job;
+  const planned = units.some((unit) => unit.kind === 'plan');
+  return {
+    jobId,
+    type,
+    status: runAt === null ? 'queued' : 'scheduled',
+    progress: 0,
+    detail: null,
+    version: 1,
+    generation: 1,
+    failurePolicy,
+    attempts: maxAttempts,
+    payload,
+    tasks: { ...(planned ? {} : { total: units.length }), completed: 0, failed: 0, canceled: 0 },
+    result: null,
+    error: null,
+    cancelReceipt: null,
+    runAt,
+    expiresAt,
+    createdAt,
+    startedAt: null,
+    finishedAt: null,
+  };
 }
 
 function toJob(row: JobRow, stops: StopRow[]): Job {

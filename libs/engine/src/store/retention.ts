@@ -6,7 +6,7 @@ export async function deleteOldJobs(client: PrismaClient, keepMs: number, limit:
   return inTransaction(client, async (sql) => {
     const old = await sql.$queryRaw<{ id: string }[]>`
       SELECT id::text AS id FROM jobs
-      WHERE finished_at < clock_timestamp() - make_interval(secs => ${keepMs / 1000}::float8)
+      WHERE finished_at < statement_timestamp() - make_interval(secs => ${keepMs / 1000}::float8)
       ORDER BY finished_at LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
     const ids = old.map((job) => job.id);
     if (ids.length === 0) return 0;

@@ -1,6 +1,6 @@
 import type { JobStatus } from '@app/core';
 import type { PrismaClient, Sql } from '@app/platform/prisma/database.js';
-import type { Delivery } from './dispatch.js';
+import { type Delivery, LOOK_BACK_MS } from './dispatch.js';
 import { endOpenTasks } from './end-open-tasks.js';
 import { inTransaction } from './in-transaction.js';
 
@@ -14,11 +14,12 @@ export interface DueJob {
 }
 
 /** Takes the jobs of which a time has come, by moving the time on. Commits before their rows are locked. */
-export async function takeDueJobs(sql: Sql, limit: number): Promise<DueJob[]> {
+export async function takeDueJobs(sql: Sql, limit: number, backMs = LOOK_BACK_MS.all): Promise<DueJob[]> {
   return sql.$queryRaw<DueJob[]>`
     WITH due AS MATERIALIZED (
       SELECT id, kind FROM dispatch
-      WHERE look_again_at <= clock_timestamp() AND kind IN ('start', 'deadline')
+      WHERE look_again_at <= statement_timestamp() AND kind IN ('start', 'deadline')
+        AND look_again_at > statement_timestamp() - make_interval(secs => ${backMs / 1000}::float8)
       ORDER BY look_again_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     )
     UPDATE dispatch d SET look_again_at = clock_timestamp() + make_interval(secs => ${SWEEP_LEASE_MS / 1000}::float8)
@@ -134,6 +135,8 @@ const LEAST_PAUSE_MS = 10;
 export async function untilNextDue(sql: Sql, most: number): Promise<number> {
   const [next] = await sql.$queryRaw<{ ms: number | null }[]>`
     SELECT (extract(epoch FROM look_again_at - clock_timestamp()) * 1000)::float8 AS ms
-    FROM dispatch WHERE kind <> 'finalize' ORDER BY look_again_at LIMIT 1`;
+    FROM dispatch
+    WHERE kind <> 'finalize' AND look_again_at > statement_timestamp() - make_interval(secs => ${LOOK_BACK_MS.short / 1000}::float8)
+    ORDER BY look_again_at LIMIT 1`;
   return Math.max(LEAST_PAUSE_MS, Math.min(most, next?.ms ?? most));
 }

@@ -1,9 +1,9 @@
-import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { PrismaPg } from '@prisma/adapter-pg';
-import { CONFIG } from '../config/config.module.js';
 import type { Config } from '../config/config.js';
-import { type Logger, LOGGER } from '../observability/logger.js';
+import type { Logger } from '../observability/logger.js';
 import { Prisma, PrismaClient } from './generated/client.js';
+import { findSessions, type Sessions } from './sessions.js';
 
 export { Prisma, PrismaClient };
 
@@ -30,29 +30,45 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy {
   /** Transactions of handlers, which may be slow. */
   readonly effects: PrismaClient;
 
-  constructor(
-    @Inject(CONFIG) config: Config,
-    @Inject(LOGGER) private readonly logger: Logger,
+  private constructor(
+    config: Config,
+    sessions: Sessions,
+    private readonly logger: Logger,
   ) {
-    const connect = (max: number) =>
+    const plain: Sessions = { connectionString: config.DATABASE_URL, statementName: undefined };
+    const connect = (max: number, { connectionString, statementName } = sessions) =>
       new PrismaClient({
         adapter: new PrismaPg(
           {
-            connectionString: config.DATABASE_URL,
+            connectionString,
             max,
             connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
             query_timeout: STATEMENT_TIMEOUT_MS,
             application_name: `longhaul-${config.SERVICE_TYPE}`,
           },
-          { onPoolError: (error) => this.lost(error), onConnectionError: (error) => this.lost(error) },
+          {
+            onPoolError: (error) => this.lost(error),
+            onConnectionError: (error) => this.lost(error),
+            ...(statementName && { statementNameGenerator: ({ sql }) => statementName(sql) as string }),
+          },
         ),
       });
     this.main = connect(config.DATABASE_POOL);
     this.hot = config.runsTasks ? connect(4) : this.main;
     this.pulse = config.runsTasks ? connect(1) : this.main;
-    this.effects = config.runsTasks
-      ? connect(Math.min(config.MAX_CONCURRENT_TASKS, config.DATABASE_POOL))
-      : this.main;
+    // What users ask of their tables is planned as they know it.
+    this.effects = connect(
+      config.runsTasks ? Math.min(config.MAX_CONCURRENT_TASKS, config.DATABASE_POOL) : 1,
+      plain,
+    );
+  }
+
+  /** Opens the connections, in the way that what is between us and Postgres allows. @throws when it is out of reach. */
+  static async open(config: Config, logger: Logger): Promise<Database> {
+    const sessions = await findSessions(config.DATABASE_URL, CONNECT_TIMEOUT_MS);
+    if (!sessions.statementName)
+      logger.info({}, 'a pooler lends the connections to Postgres: no statement is prepared');
+    return new Database(config, sessions, logger);
   }
 
   /** Fails the boot when the database cannot be reached or was never migrated. */
