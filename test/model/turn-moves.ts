@@ -64,4 +64,5 @@ export function postpone(model: Model, turn: Turn, reason: string): void {
   const job = heldJob(model, turn);
   const call = job && callOf(job);
   if (call) call.lastError = reason;
+  if (job) job.turn++;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { CommitWatch, FrameReader, sqlOf } from './postgres-wire.js';
+import { CommitWatch, FrameReader, Statements } from './postgres-wire.js';
 
 function frame(type: string, body: Buffer): Buffer {
   const head = Buffer.alloc(4);
@@ -9,7 +9,9 @@ function frame(type: string, body: Buffer): Buffer {
 
 const startup = frame('', Buffer.from('\0\x03\0\0user\0postgres\0\0'));
 const query = (sql: string) => frame('Q', Buffer.from(`${sql}\0`));
-const parse = (sql: string) => frame('P', Buffer.from(`\0${sql}\0\0\0`));
+const parse = (sql: string, name = '') => frame('P', Buffer.from(`${name}\0${sql}\0\0\0`));
+const bind = (name = '') => frame('B', Buffer.from(`\0${name}\0\0\0\0\0\0\0`));
+const execute = (sql: string) => Buffer.concat([parse(sql), bind()]);
 const ready = (status: 'I' | 'T') => frame('Z', Buffer.from(status));
 
 function watching(match: RegExp): CommitWatch {
@@ -22,13 +24,14 @@ function watching(match: RegExp): CommitWatch {
 
 describe('FrameReader', () => {
   it('reads messages whatever pieces they come in', () => {
-    const bytes = Buffer.concat([startup, query('SELECT 1'), parse('SELECT 2')]);
+    const bytes = Buffer.concat([startup, query('SELECT 1'), execute('SELECT 2')]);
     for (const size of [1, 3, bytes.length]) {
       const reader = new FrameReader(true);
+      const statements = new Statements();
       const found: (string | undefined)[] = [];
       for (let at = 0; at < bytes.length; at += size)
-        found.push(...reader.read(bytes.subarray(at, at + size)).map(sqlOf));
-      expect(found).toEqual([undefined, 'SELECT 1', 'SELECT 2']);
+        found.push(...reader.read(bytes.subarray(at, at + size)).map((frame) => statements.executed(frame)));
+      expect(found).toEqual([undefined, 'SELECT 1', undefined, 'SELECT 2']);
     }
   });
 });
@@ -36,8 +39,16 @@ describe('FrameReader', () => {
 describe('CommitWatch', () => {
   it('keeps the reply of a statement that commits by itself, and cuts when the server has done it', () => {
     const watch = watching(/UPDATE/);
-    watch.sent(parse('UPDATE tasks'));
+    watch.sent(execute('UPDATE tasks'));
     expect(watch.received(frame('C', Buffer.from('UPDATE 1\0')))).toBe('swallow');
+    expect(watch.received(ready('I'))).toBe('cut');
+  });
+
+  it('knows a statement again that was prepared before under a name', () => {
+    const watch = watching(/UPDATE/);
+    watch.sent(Buffer.concat([parse('SELECT 1', 'one'), parse('UPDATE tasks', 'other'), bind('one')]));
+    expect(watch.received(ready('I'))).toBe('pass');
+    watch.sent(bind('other'));
     expect(watch.received(ready('I'))).toBe('cut');
   });
 
@@ -45,7 +56,7 @@ describe('CommitWatch', () => {
     const watch = watching(/UPDATE/);
     watch.sent(query('BEGIN'));
     expect(watch.received(ready('T'))).toBe('pass');
-    watch.sent(parse('UPDATE tasks'));
+    watch.sent(execute('UPDATE tasks'));
     expect(watch.received(ready('T'))).toBe('pass');
     watch.sent(query('commit'));
     expect(watch.received(ready('I'))).toBe('cut');

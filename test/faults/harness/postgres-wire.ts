@@ -28,12 +28,21 @@ export class FrameReader {
   }
 }
 
-/** The SQL of a Query or Parse message; undefined for any other. */
-export function sqlOf({ type, body }: Frame): string | undefined {
-  if (type === 'Q') return body.subarray(0, -1).toString();
-  if (type !== 'P') return undefined;
-  const name = body.indexOf(0);
-  return body.subarray(name + 1, body.indexOf(0, name + 1)).toString();
+/** Knows what the messages of one client execute: a statement is prepared once, under a name or none, and bound often. */
+export class Statements {
+  private readonly prepared = new Map<string, string>();
+
+  /** The SQL that a Query or Bind message executes; undefined for any other. */
+  executed({ type, body }: Frame): string | undefined {
+    if (type === 'Q') return body.subarray(0, -1).toString();
+    const [first = '', second = ''] = body.toString('latin1').split('\0', 2);
+    if (type === 'P') {
+      const start = Buffer.byteLength(first, 'latin1') + 1;
+      this.prepared.set(first, body.subarray(start, body.indexOf(0, start)).toString());
+    }
+    // The first word of a Bind message is the portal.
+    return type === 'B' ? this.prepared.get(second) : undefined;
+  }
 }
 
 /**
@@ -43,6 +52,7 @@ export function sqlOf({ type, body }: Frame): string | undefined {
 export class CommitWatch {
   private readonly client = new FrameReader(true);
   private readonly server = new FrameReader(false);
+  private readonly statements = new Statements();
   private inTransaction = false;
   private marked = false;
   private swallowing = false;
@@ -53,7 +63,7 @@ export class CommitWatch {
   /** To be told all that the client sends. */
   sent(bytes: Buffer): void {
     for (const frame of this.client.read(bytes)) {
-      const sql = sqlOf(frame);
+      const sql = this.statements.executed(frame);
       if (sql === undefined || this.swallowing) continue;
       if (/^\s*commit\b/i.test(sql)) this.swallowing = this.marked || this.wanted('COMMIT');
       else if (this.wanted(sql)) {

@@ -2,6 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { LoadJob } from '../harness/load.js';
 import type { Scenario } from '../scenario.js';
 
+const MODES = ['apply-then-drop', 'apply-then-500', 'reset', 'hang'] as const;
+
 /** F12 and F13. */
 export const catalogDrops: Scenario = {
   name: 'catalog-drops',
@@ -15,18 +17,12 @@ export const catalogDrops: Scenario = {
     const running = load.run({
       jobs: Array.from({ length: 40 }, () => job),
       atOnce: 4,
-      pauseMs: 200,
+      pauseMs: 450,
       cancelShare: 0.1,
     });
-    for (let round = 0; round < 8; round++) {
-      const mode = random.pick([
-        'apply-then-drop',
-        'apply-then-drop',
-        'apply-then-500',
-        'reset',
-        'hang',
-      ] as const);
-      if (!mode) continue;
+    const first = random.between(0, MODES.length - 1);
+    for (let round = 0; round < 2 * MODES.length; round++) {
+      const mode = MODES[(first + round) % MODES.length] ?? 'reset';
       world.fault(`the next POSTs meet ${mode}`);
       catalog.script({ mode, times: random.between(1, 3), match: { method: 'POST' } });
       await delay(500);

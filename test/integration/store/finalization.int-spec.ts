@@ -4,9 +4,11 @@ import { cancelJob } from '@app/engine/store/cancel-job.js';
 import {
   completedResults,
   countCatalogCall,
+  countOwnFailure,
   type DueFinalization,
   endFinalization,
   postponeFinalization,
+  renewTurn,
   storeCatalogCall,
   takeDueFinalizations,
 } from '@app/engine/store/finalization.js';
@@ -91,6 +93,28 @@ describe('finalizing a job', () => {
     expect(await dispatchRows(one, jobId)).toEqual([]);
     expect((await ledger(one, jobId)).at(-1)).toBe('job.completed@4');
     expect(await endFinalization(one, next, 'worker:test', null)).toBe(false);
+  });
+
+  test('is kept by who renews the turn, and not by who had it before', async () => {
+    const jobId = await finalizing();
+    const turn = await turnOf(jobId);
+    await makeDue(one, jobId);
+    await renewTurn(one, turn, 60_000);
+    expect(await take(one, jobId)).toBeUndefined();
+    await postponeFinalization(one, turn, 0, 'no reply');
+    await renewTurn(one, turn, 60_000);
+    expect((await take(one, jobId))?.epoch).toBe(turn.epoch + 2);
+  });
+
+  test('counts the failures of its own code, and no turn that only waited', async () => {
+    const jobId = await finalizing();
+    for (let waited = 0; waited < 4; waited++)
+      await postponeFinalization(one, await turnOf(jobId), 0, 'no reply');
+    const turn = await turnOf(jobId);
+    expect(await countOwnFailure(one, turn)).toBe(1);
+    await postponeFinalization(one, turn, 0, 'broken');
+    expect(await countOwnFailure(one, turn)).toBeUndefined();
+    expect(await countOwnFailure(one, await turnOf(jobId))).toBe(2);
   });
 
   test('that is refused fails the job with its error, short of 100', async () => {

@@ -40,7 +40,7 @@ export class TaskExecutor {
   private readonly slots: Slots;
   private readonly inHand = new Set<Promise<void>>();
   private readonly goingDown = new AbortController();
-  private stopping = false;
+  private readonly stopSignal = new AbortController();
   /** Handlers that ran on after their attempt was judged without them. */
   private unstoppable = 0;
 
@@ -60,6 +60,10 @@ export class TaskExecutor {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.slots = new Slots(config.MAX_CONCURRENT_TASKS);
+  }
+
+  private get stopping(): boolean {
+    return this.stopSignal.signal.aborted;
   }
 
   /**
@@ -89,7 +93,7 @@ export class TaskExecutor {
     };
     try {
       // Not claimed and so not lost: the sweeper offers it again.
-      const claim = this.stopping ? undefined : await this.writes.claim(taskId, epoch);
+      const claim = await this.writes.claim(taskId, epoch, this.stopSignal.signal);
       if (!claim) return release();
       const running = new RunningTask(claim.task, claim.leaseEnd);
       this.running.add(running);
@@ -241,7 +245,7 @@ export class TaskExecutor {
    * the grace is over and are then aborted. Settles when all is written, or when the grace is over.
    */
   async drain(): Promise<void> {
-    this.stopping = true;
+    this.stopSignal.abort();
     const grace = this.config.SHUTDOWN_GRACE;
     for (const running of this.running.all()) this.stop(running);
     const interrupt = setTimeout(() => {

@@ -5,7 +5,7 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
-import { isBadData } from '@app/platform/prisma/sql-errors.js';
+import { isBadData, isOutage, isRaceLost } from '@app/platform/prisma/sql-errors.js';
 import { Batcher } from '../store/batcher.js';
 import { type ClaimedTask, type ClaimMember, type ClaimResult, claimTasks } from '../store/claim-tasks.js';
 import { type Finish, type FinishMember, finishTasks } from '../store/finish-tasks.js';
@@ -43,29 +43,47 @@ export class TaskWrites {
 
   /**
    * Claims a task for this process, or answers undefined when it is not to be had. When the reply is lost, the claim
-   * may have been committed: it is asked for again under the same nonce, as long as its lease can last.
+   * may have been committed: it is asked for again under the same nonce, as long as its lease can last, and then under
+   * a new one, which such a claim refuses until the sweeper has judged it. While Postgres is away nobody could take the
+   * task; given up, it would wait until its message is missed.
+   * @param signal ends the tries: the message is given up
    */
-  async claim(taskId: string, epoch: number): Promise<{ task: ClaimedTask; leaseEnd: number } | undefined> {
-    const nonce = randomUUID();
+  async claim(
+    taskId: string,
+    epoch: number,
+    signal: AbortSignal,
+  ): Promise<{ task: ClaimedTask; leaseEnd: number } | undefined> {
+    let nonce = randomUUID();
     // Taken before the statement is sent, so that our clock gives the lease up before Postgres does.
     let asked = performance.now();
     let unanswered = false;
-    for (let attempt = 1; ; attempt++) {
+    let pause = AWAY_PAUSE_MS.least;
+    for (let attempt = 1; !signal.aborted; attempt++) {
+      if (unanswered && performance.now() > asked + this.config.LEASE / 2) {
+        nonce = randomUUID();
+        unanswered = false;
+      }
       if (!unanswered) asked = performance.now();
       const result = await this.claims.add({ taskId, nonce, epoch }).catch((error: Error) => {
-        if (performance.now() > asked + this.config.LEASE / 2) throw error;
+        if (!isOutage(error) && !isRaceLost(error)) throw error;
         this.logger.warn({ taskId, reason: error.message }, 'a claim was not answered');
         return undefined;
       });
-      unanswered ||= result === undefined;
-      if (result) this.metrics.claims.inc({ result: result.kind });
-      if (result?.kind === 'claimed') {
+      if (!result) {
+        unanswered = true;
+        await delay(pause * (0.5 + Math.random() / 2));
+        pause = Math.min(pause * 2, AWAY_PAUSE_MS.most);
+        continue;
+      }
+      this.metrics.claims.inc({ result: result.kind });
+      if (result.kind === 'claimed') {
         if (result.task.fence > 1) this.metrics.redelivered.inc();
         return { task: result.task, leaseEnd: asked + this.config.LEASE };
       }
-      if (result?.kind === 'not-open') return undefined;
+      if (result.kind === 'not-open') return undefined;
       await delay(BUSY_PAUSE_MS * Math.min(attempt, 20));
     }
+    return undefined;
   }
 
   /**

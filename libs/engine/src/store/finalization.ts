@@ -117,7 +117,23 @@ export async function endFinalization(
   return written === 1;
 }
 
-/** Lets a finalization whose outcome is unknown be taken up again. */
+/** Keeps a turn for so much longer. A turn that is over stays so. */
+export async function renewTurn(sql: Sql, turn: FinalizationTurn, leaseMs: number): Promise<void> {
+  await sql.$executeRaw`
+    UPDATE dispatch SET look_again_at = clock_timestamp() + make_interval(secs => ${leaseMs / 1000}::float8)
+    WHERE id = ${turn.jobId}::uuid AND kind = 'finalize' AND epoch = ${turn.epoch}`;
+}
+
+/** Counts a failure of the job's own code, and answers how many there were. Undefined when the turn is over. */
+export async function countOwnFailure(sql: Sql, turn: FinalizationTurn): Promise<number | undefined> {
+  const [row] = await sql.$queryRaw<{ failures: number }[]>`
+    WITH ${held(turn)}
+    UPDATE dispatch SET failures = failures + 1 WHERE id IN (SELECT id FROM held) AND kind = 'finalize'
+    RETURNING failures`;
+  return row?.failures;
+}
+
+/** Ends a turn and lets the finalization be taken up again after a while. */
 export async function postponeFinalization(
   sql: Sql,
   turn: FinalizationTurn,
@@ -129,7 +145,8 @@ export async function postponeFinalization(
       UPDATE catalog_calls c SET last_error = ${reason} FROM jobs j
       WHERE j.id IN (SELECT id FROM held) AND c.job_id = j.id AND c.generation = j.generation
     )
-    UPDATE dispatch SET look_again_at = clock_timestamp() + make_interval(secs => ${delayMs / 1000}::float8)
+    UPDATE dispatch SET epoch = epoch + 1,
+      look_again_at = clock_timestamp() + make_interval(secs => ${delayMs / 1000}::float8)
     WHERE id IN (SELECT id FROM held) AND kind = 'finalize'`;
 }
 

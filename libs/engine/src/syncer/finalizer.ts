@@ -24,6 +24,7 @@ import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import {
   completedResults,
   countCatalogCall,
+  countOwnFailure,
   type DueFinalization,
   endFinalization,
   postponeFinalization,
@@ -33,8 +34,8 @@ import { CATALOG } from './catalog.provider.js';
 import { catalogBody, isOurRecord } from './catalog-body.js';
 import { CircuitBreaker } from './circuit-breaker.js';
 
-/** Times that a job's own summarize or catalog may fail before the job does. */
-const OWN_TRIES = 3;
+/** Failures of a job's own summarize or catalog that fail the job. */
+const OWN_FAILURES = 3;
 /** A job whose type this process lacks is left to others. */
 const UNKNOWN_TYPE_PAUSE_MS = 5000;
 /** POSTs of a record that is said to be there and is not seen, before that counts as a no. Readers may lag behind. */
@@ -153,8 +154,7 @@ export class Finalizer {
     try {
       made = await this.compute(job, handler);
     } catch (error) {
-      if (!(error instanceof PermanentError) && job.epoch <= OWN_TRIES) throw error;
-      await this.end(job, { code: 'handler_error', message: errorMessage(error) });
+      await this.failOwn(job, error);
       return 'over';
     }
     const { result, entry } = made;
@@ -165,6 +165,17 @@ export class Finalizer {
     };
     const stored = await storeCatalogCall(this.database.main, job, call ?? null, result);
     return stored ? (call ?? null) : 'over';
+  }
+
+  /** The job's own code has failed: for good, or it is tried again. */
+  private async failOwn(job: DueFinalization, error: unknown): Promise<void> {
+    const failures = await countOwnFailure(this.database.main, job);
+    if (failures === undefined) return;
+    const message = errorMessage(error);
+    if (error instanceof PermanentError || failures >= OWN_FAILURES)
+      return this.end(job, { code: 'handler_error', message });
+    this.logger.warn({ jobId: job.jobId, reason: message }, 'a finalization has failed');
+    await this.postpone(job, message, 0, failures);
   }
 
   private async compute(job: DueFinalization, handler: JobHandler<unknown, unknown>) {
@@ -201,13 +212,15 @@ export class Finalizer {
       this.logger.warn({ jobId: job.jobId, code: error.code }, 'a job failed while it was finalized');
   }
 
-  private async postpone(job: DueFinalization, reason: string, retryAfterMs = 0): Promise<void> {
+  private async postpone(
+    job: DueFinalization,
+    reason: string,
+    retryAfterMs = 0,
+    tries = job.call?.attempts ?? 1,
+  ): Promise<void> {
     // The first pause is short: most unknown outcomes are a lost reply, and asking is cheap.
-    const delayMs = Math.max(
-      retryAfterMs,
-      100 + backoffMs(DEFAULT_BACKOFF, Math.max(1, job.call?.attempts ?? job.epoch - 1)),
-    );
-    this.logger.info({ jobId: job.jobId, reason, delayMs }, 'the Catalog is asked again later');
+    const delayMs = Math.max(retryAfterMs, 100 + backoffMs(DEFAULT_BACKOFF, Math.max(1, tries)));
+    this.logger.info({ jobId: job.jobId, reason, delayMs }, 'a finalization goes on later');
     await postponeFinalization(this.database.main, job, delayMs, reason);
   }
 }

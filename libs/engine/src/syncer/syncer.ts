@@ -6,7 +6,7 @@ import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { fenceLostStops } from '../store/cancel-stops.js';
-import { type DueFinalization, takeDueFinalizations } from '../store/finalization.js';
+import { type DueFinalization, renewTurn, takeDueFinalizations } from '../store/finalization.js';
 import { repairJobs } from '../store/repair-jobs.js';
 import { deleteOldJobs } from '../store/retention.js';
 import { FinalizePoke } from './finalize-poke.js';
@@ -14,8 +14,6 @@ import { Finalizer } from './finalizer.js';
 
 /** Finalizations at a time in one process. */
 const AT_ONCE = 8;
-/** A finalization is left to its process for the calls that a turn makes, and time to compute the body. */
-const leaseMs = (callMs: number) => 60_000 + 3 * callMs;
 /** Jobs that are deleted in one transaction, and transactions in one tick. */
 const DELETE_BATCH = 500;
 const DELETE_BATCHES = 4;
@@ -96,18 +94,27 @@ export class Syncer {
     while (!this.stopping.signal.aborted) {
       const room = AT_ONCE - this.finalizing.size;
       if (room === 0) return;
-      const due = await takeDueFinalizations(this.database.main, room, leaseMs(this.config.CATALOG_TIMEOUT));
+      const due = await takeDueFinalizations(this.database.main, room, this.config.LEASE);
       for (const job of due) this.finalize(job);
       if (due.length < room) return;
     }
   }
 
   private finalize(job: DueFinalization): void {
+    const renewal = setInterval(() => void this.renew(job), this.config.LEASE / 3);
     const work = this.finalizer.finalize(job, this.stopping.signal).finally(() => {
+      clearInterval(renewal);
       this.finalizing.delete(work);
       if (!this.stopping.signal.aborted) void this.tick(false);
     });
     this.finalizing.add(work);
+  }
+
+  /** As long as this process lives the turn is left to it, and after its death no longer than a task would be. */
+  private async renew(turn: DueFinalization): Promise<void> {
+    await renewTurn(this.database.main, turn, this.config.LEASE).catch((error: Error) =>
+      this.logger.warn({ jobId: turn.jobId, reason: error.message }, 'a turn was not renewed'),
+    );
   }
 
   private async repair(): Promise<void> {
