@@ -22,7 +22,7 @@ export interface Figures {
   charged: number;
   /** Tasks that failed for good. */
   failed: number;
-  /** Submits whose outcome the client never learned. */
+  /** Submits and cancels whose outcome the client did not learn when it asked. */
   unknown: number;
 }
 
@@ -60,7 +60,6 @@ export function figuresOf(
     fencedOff: logs.filter((line) => FENCED.test(line)).length,
     charged: evidence.tasks.filter((task) => task.crashes > 0).length,
     failed: evidence.tasks.filter((task) => task.status === 'failed').length,
-    unknown: evidence.history.filter((line) => line.kind === 'submitted' && line.outcome === 'unknown')
-      .length,
+    unknown: evidence.history.filter((line) => line.kind === 'unanswered').length,
   };
 }

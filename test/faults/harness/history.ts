@@ -15,6 +15,8 @@ export type HistoryLine = { at: number } & (
     }
   /** `from`: when it was asked. The answer tells of some moment between `from` and `at`. */
   | { kind: 'cancel'; from: number; jobId: string; status: number; jobStatus: string | null }
+  /** A submit or cancel that got no answer, or one that does not tell whether it was done; it may be asked again. */
+  | { kind: 'unanswered'; request: 'submit' | 'cancel'; status: number }
   | { kind: 'seen'; from: number; jobId: string; status: string; progress: number; version: number }
   | { kind: 'process'; event: ProcessEvent; pid: number; name: string; code?: number | null }
   | { kind: 'fault'; what: string }

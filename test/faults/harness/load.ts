@@ -9,6 +9,8 @@ export interface LoadJob {
   payload: Record<string, unknown>;
   numTask?: number;
   catalog?: boolean;
+  /** Milliseconds from its submit until it is due. */
+  dueInMs?: number;
 }
 
 /** A bounded load. */
@@ -69,18 +71,19 @@ export class Load {
 
   /** Submits one job; answers its id when it is known to be recorded. */
   async submit(job: LoadJob, marker = `m${++this.count}`, keyed = true): Promise<string | undefined> {
-    const { type, payload, numTask, catalog = false } = job;
+    const { type, payload, numTask, catalog = false, dueInMs } = job;
     const body = {
       type,
       payload: { marker, effects: this.effects, ...payload },
       ...(numTask === undefined ? {} : { numTask }),
       ...(catalog ? { catalog: { title: marker } } : {}),
+      ...(dueInMs === undefined ? {} : { runAt: new Date(Date.now() + dueInMs).toISOString() }),
     };
     const headers: Record<string, string> = keyed ? { 'idempotency-key': marker } : {};
     const end = Date.now() + REPEAT_FOR_MS;
     for (;;) {
       const answer = await this.ask('POST', '/jobs', body, headers);
-      const unknown = answer === undefined || answer.status >= 500;
+      const unknown = this.isUnknown('submit', answer);
       if (unknown && keyed && Date.now() < end) {
         await delay(REPEAT_MS);
         continue;
@@ -100,7 +103,7 @@ export class Load {
     do {
       const from = Date.now();
       const answer = await this.ask('POST', `/jobs/${jobId}/cancel`);
-      if (answer && answer.status < 500) {
+      if (!this.isUnknown('cancel', answer)) {
         const jobStatus = answer.status === 200 ? answer.body.status : (answer.body?.jobStatus ?? null);
         this.history.note({ kind: 'cancel', from, jobId, status: answer.status, jobStatus });
         return answer.status;
@@ -113,6 +116,12 @@ export class Load {
   private async cancelLater(jobId: string, afterMs: number): Promise<void> {
     await delay(afterMs);
     await this.cancel(jobId);
+  }
+
+  private isUnknown(request: 'submit' | 'cancel', answer: ApiAnswer | undefined): answer is undefined {
+    const unknown = answer === undefined || answer.status >= 500;
+    if (unknown) this.history.note({ kind: 'unanswered', request, status: answer?.status ?? 0 });
+    return unknown;
   }
 
   private async ask(

@@ -1,6 +1,6 @@
 import type { Scenario } from '../scenario.js';
 import { catalogDrops } from './catalog-drops.js';
-import { flushRedisLarge, flushRedisSmall } from './flush-redis.js';
+import { flushRedis } from './flush-redis.js';
 import { killWhileClaiming } from './kill-while-claiming.js';
 import { killWorkers } from './kill-workers.js';
 import { lateWrites } from './late-writes.js';
@@ -16,7 +16,7 @@ import { zombie } from './zombie.js';
 export const SCENARIOS: Scenario[] = [
   killWorkers,
   killWhileClaiming,
-  flushRedisSmall,
+  flushRedis,
   replaceRedis,
   zombie,
   lateWrites,
@@ -25,6 +25,5 @@ export const SCENARIOS: Scenario[] = [
   lostReplies,
   rollingRestart,
   catalogDrops,
-  flushRedisLarge,
   slowNetwork,
 ];

@@ -24,7 +24,7 @@ export const lostReplies: Scenario = {
     const running = load.run({
       jobs: mixedJobs(40),
       atOnce: 4,
-      pauseMs: 300,
+      pauseMs: 700,
       cancelShare: 0.2,
       keyedShare: 1,
     });

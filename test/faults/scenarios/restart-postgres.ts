@@ -4,7 +4,7 @@ import { mixedJobs, type Scenario } from '../scenario.js';
 /** F8, with a fast shutdown. */
 export const restartPostgres: Scenario = {
   name: 'restart-postgres',
-  ci: false,
+  ci: true,
   what: 'Postgres is stopped (fast) and started again, twice, under load and with a backlog; no process ends',
   boundMs: 60_000,
   async run(world) {

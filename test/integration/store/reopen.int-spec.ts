@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Transaction } from '@app/core';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { acceptJobs } from '@app/engine/store/accept-jobs.js';
 import { cancelJob } from '@app/engine/store/cancel-job.js';
@@ -13,6 +14,7 @@ import {
   dispatchRows,
   ending,
   finish,
+  gate,
   holding,
   inside,
   jobRow,
@@ -151,6 +153,25 @@ describe('an effect', () => {
     expect(await commitEffect(one, again!, 'pay', effect)).toBe(1);
     await expect(commitEffect(one, tasks[0]!, 'ship', effect)).rejects.toThrow(StaleFenceError);
     expect(runs).toBe(1);
+  });
+
+  test('happens once when a handler asks for it twice at once', async () => {
+    const { tasks } = await running(one);
+    const [first, second] = [gate(), gate()];
+    const insert = (key: string, begun: () => void) => (tx: Transaction) =>
+      tx.execute(`INSERT INTO settings (key, value) VALUES ($1, '')`, key).then(() => {
+        begun();
+        return key;
+      });
+    const slow = commitEffect(one, tasks[0]!, 'once', async (tx) => {
+      const result = await insert('slow', first.open)(tx);
+      await second.opened;
+      return result;
+    });
+    await first.opened;
+    const quick = await commitEffect(other, tasks[0]!, 'once', insert('quick', second.open));
+    expect([quick, await slow]).toEqual(['quick', 'quick']);
+    expect(await one.setting.count({ where: { key: { in: ['slow', 'quick'] } } })).toBe(1);
   });
 
   test('is undone when a cancel is committed while it runs', async () => {

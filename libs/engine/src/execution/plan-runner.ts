@@ -6,6 +6,7 @@ import { TaskSender } from '../queue/task-sender.js';
 import { FIRST_LOOK_MS } from '../store/accept-jobs.js';
 import { addPlannedTasks, type PlannedInput } from '../store/add-planned-tasks.js';
 import { AttemptAborts } from '../cancellation/attempt-aborts.js';
+import { patiently } from './patiently.js';
 import type { RunningTask } from './running-tasks.js';
 import { jobView } from './task-context.js';
 import { WorkerIdentity } from './worker-identity.js';
@@ -65,12 +66,14 @@ export class PlanRunner {
     checkpoint: Json | undefined,
   ): Promise<void> {
     const incarnation = this.sender.incarnation;
-    const added = await addPlannedTasks(this.database.main, running.task, inputs, {
-      incarnation,
-      firstLookMs: incarnation === '' ? 0 : FIRST_LOOK_MS,
-      actor: this.identity.actor,
-      ...(checkpoint === undefined ? {} : { checkpoint }),
-    });
+    const added = await patiently(running, () =>
+      addPlannedTasks(this.database.main, running.task, inputs, {
+        incarnation,
+        firstLookMs: incarnation === '' ? 0 : FIRST_LOOK_MS,
+        actor: this.identity.actor,
+        ...(checkpoint === undefined ? {} : { checkpoint }),
+      }),
+    );
     if (!added) {
       this.aborts.abort(running, 'lease-lost');
       running.throwIfAborted();

@@ -22,6 +22,7 @@ import { FinalizePoke } from '../syncer/finalize-poke.js';
 import { type Settlement, settle } from './attempt.js';
 import { EngineHealth } from './engine-health.js';
 import { EngineMetrics } from './engine-metrics.js';
+import { patiently } from './patiently.js';
 import { PlanRunner } from './plan-runner.js';
 import { ProgressFlusher } from './progress-flusher.js';
 import { RunningTask, RunningTasks } from './running-tasks.js';
@@ -148,11 +149,12 @@ export class TaskExecutor {
       logger: this.logger,
       progress: (percent, detail) => this.progress.note(task, percent, detail),
       checkpoint: async (data) => {
-        if (!(await saveCheckpoint(this.database.main, task, data))) this.lose(running);
+        if (!(await patiently(running, () => saveCheckpoint(this.database.main, task, data))))
+          this.lose(running);
       },
       commit: async (key, effect) => {
         try {
-          return await commitEffect(this.database.effects, task, key, effect);
+          return await patiently(running, () => commitEffect(this.database.effects, task, key, effect));
         } catch (error) {
           if (error instanceof StaleFenceError) this.lose(running);
           throw error;

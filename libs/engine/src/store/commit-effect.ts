@@ -25,6 +25,24 @@ export async function commitEffect(
   key: string,
   effect: (tx: Transaction) => Promise<Json>,
 ): Promise<Json> {
+  try {
+    return await commitOnce(client, lease, key, effect);
+  } catch (error) {
+    if (!(error instanceof KeyTakenError)) throw error;
+    // The other's result is there now.
+    return commitOnce(client, lease, key, effect);
+  }
+}
+
+/** The handler runs two effects of one key at once, and the other was first. */
+class KeyTakenError extends Error {}
+
+function commitOnce(
+  client: PrismaClient,
+  lease: { taskId: string; fence: number; generation: number },
+  key: string,
+  effect: (tx: Transaction) => Promise<Json>,
+): Promise<Json> {
   return client.$transaction(async (tx) => {
     await limitTransaction(tx, LIMITS.timeout);
     const [held] = await tx.$queryRaw<unknown[]>`
@@ -35,9 +53,11 @@ export async function commitEffect(
       WHERE task_id = ${lease.taskId}::uuid AND generation = ${lease.generation} AND key = ${key}`;
     if (done) return done.result;
     const result = await effect(transactionOf(tx));
-    await tx.$executeRaw`
+    const first = await tx.$executeRaw`
       INSERT INTO task_commits (task_id, generation, key, result)
-      VALUES (${lease.taskId}::uuid, ${lease.generation}, ${key}, ${JSON.stringify(result)}::jsonb)`;
+      VALUES (${lease.taskId}::uuid, ${lease.generation}, ${key}, ${JSON.stringify(result)}::jsonb)
+      ON CONFLICT DO NOTHING`;
+    if (first === 0) throw new KeyTakenError();
     const [still] = await tx.$queryRaw<unknown[]>`
       SELECT 1 FROM tasks WHERE id = ${lease.taskId}::uuid AND fence = ${lease.fence} AND status = 'active' FOR SHARE`;
     if (!still) throw new StaleFenceError();
