@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { v7 } from 'uuid';
 import {
   IdempotencyMismatchError,
   InvalidJobError,
@@ -22,6 +21,7 @@ import { retryRaces } from './store/in-transaction.js';
 import { type JobCursor, JobQueries, newJobView } from './store/job-queries.js';
 import { retryJob } from './store/retry-job.js';
 import { rescheduleJob } from './store/timed-jobs.js';
+import { newId } from './store/new-id.js';
 
 /** Jobs and tasks that are accepted in one statement; a job that has more tasks goes alone. */
 const ACCEPT_BATCH = 1000;
@@ -60,7 +60,7 @@ export class Jobs {
     const key = options.idempotencyKey;
     const job: NewJob = {
       ...checked,
-      jobId: v7(),
+      jobId: newId(),
       ownerId: by.ownerId,
       actor: by.actor,
       idempotency: key === undefined ? null : { key, bodyHash: hashOf(input) },

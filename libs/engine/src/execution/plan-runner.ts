@@ -1,5 +1,4 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { v7 } from 'uuid';
 import { cleanJson, type JobHandler, type Json, PermanentError, type TaskContext } from '@app/core';
 import { Database } from '@app/platform/prisma/database.js';
 import { TaskSender } from '../queue/task-sender.js';
@@ -10,6 +9,7 @@ import { patiently } from './patiently.js';
 import type { RunningTask } from './running-tasks.js';
 import { jobView } from './task-context.js';
 import { WorkerIdentity } from './worker-identity.js';
+import { newId } from '../store/new-id.js';
 
 /** Tasks that are committed together, and how long the first of them waits for the others, in milliseconds. */
 const BATCH = 500;
@@ -53,7 +53,7 @@ export class PlanRunner {
     for await (const { key, payload } of handler.plan?.(jobView(running), ctx) ?? []) {
       running.throwIfAborted();
       if (++planned > MOST_TASKS) throw new PermanentError(`A job has at most ${MOST_TASKS} tasks.`);
-      pending.push({ taskId: v7(), key: checkedKey(key), payload: cleanJson(payload) ?? null });
+      pending.push({ taskId: newId(), key: checkedKey(key), payload: cleanJson(payload) ?? null });
       if (pending.length >= BATCH || performance.now() - since > BATCH_WAIT_MS) await commit();
     }
     running.throwIfAborted();

@@ -1,11 +1,11 @@
 import { hostname } from 'node:os';
 import { Injectable } from '@nestjs/common';
-import { v7 } from 'uuid';
+import { newId } from '../store/new-id.js';
 
 /** Who this process is to the others. A new life is a new worker. */
 @Injectable()
 export class WorkerIdentity {
-  readonly id = v7();
+  readonly id = newId();
   readonly host = hostname();
   /** How the ledger names it. */
   readonly actor = `worker:${this.id}`;

@@ -1,7 +1,7 @@
-import { v7 } from 'uuid';
 import { cleanJson, cleanText, InvalidJobError, type JobInput, type Json } from '@app/core';
 import type { NewJob } from '../store/accept-jobs.js';
 import { type JobTypeRegistry, queueOf, type RegisteredJobType } from './job-type-registry.js';
+import { newId } from '../store/new-id.js';
 
 /** Tasks that may come with a submit; a plan may yield more. */
 export const MOST_SUBMITTED_TASKS = 10_000;
@@ -107,5 +107,5 @@ async function checkPayload(
 }
 
 function unit(kind: Unit['kind'], position: number, key: string | null, payload: Json | null): Unit {
-  return { taskId: v7(), kind, position, key, payload };
+  return { taskId: newId(), kind, position, key, payload };
 }
