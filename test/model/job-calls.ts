@@ -42,6 +42,7 @@ export function submit(spec: JobSpec): Call {
       const kind = plan ? 'plan' : 'task';
       return { taskId, kind, position: plan ? -1 : at, key: null, payload: null };
     }),
+    dedupe: [],
     idempotency: key && { key: key.key, bodyHash: key.hash },
   });
   return {

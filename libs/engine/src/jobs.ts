@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import {
+  DuplicateJobError,
   IdempotencyMismatchError,
   InvalidJobError,
   type Job,
@@ -16,6 +17,7 @@ import { JobTypeRegistry } from './registry/job-type-registry.js';
 import { checkJob } from './registry/check-job.js';
 import { type Acceptance, acceptJobs, FIRST_LOOK_MS, type NewJob } from './store/accept-jobs.js';
 import { Batcher } from './store/batcher.js';
+import type { DedupeKey } from './store/dedupe-keys.js';
 import { cancelJob } from './store/cancel-job.js';
 import { retryRaces } from './store/in-transaction.js';
 import { type JobCursor, JobQueries, newJobView } from './store/job-queries.js';
@@ -49,7 +51,7 @@ export class Jobs {
    * Accepts a job: when this resolves, it is committed. `replayed`: the idempotency key was used before by the same
    * input, and the job is the earlier one.
    * @throws {InvalidJobError} when the input cannot be accepted; {IdempotencyMismatchError} when the key came with
-   * another input. Nothing is written then.
+   * another input; {DuplicateJobError} when an open job holds its key. Nothing is written then.
    */
   async submit(
     input: JobInput,
@@ -64,9 +66,11 @@ export class Jobs {
       ownerId: by.ownerId,
       actor: by.actor,
       idempotency: key === undefined ? null : { key, bodyHash: hashOf(input) },
+      dedupe: this.dedupeOf(input, by.ownerId),
     };
     const accepted = await this.accepts.add(job);
     if (accepted.kind === 'mismatch') throw new IdempotencyMismatchError();
+    if (accepted.kind === 'duplicate') throw new DuplicateJobError(accepted.jobId);
     if (accepted.kind === 'accepted') {
       const { queue } = job;
       if (job.runAt === null)
@@ -131,11 +135,13 @@ export class Jobs {
   /**
    * Runs again what did not complete of a failed or canceled job, in a new generation. `refused`: it has not ended,
    * or is completed. Undefined when the owner has no such job.
+   * @throws {DuplicateJobError} when an open job holds its key.
    */
   async retry(ownerId: string, jobId: string, by: { actor: string }) {
     const { incarnation } = this.sender;
     const firstLookMs = incarnation === '' ? 0 : FIRST_LOOK_MS;
     const retried = await retryJob(this.database.main, ownerId, jobId, { ...by, incarnation, firstLookMs });
+    if (retried?.kind === 'duplicate') throw new DuplicateJobError(retried.jobId);
     if (retried?.kind !== 'retried') return retried;
     this.sender.sendSoon(retried.open);
     return this.answer('retried', ownerId, jobId);
@@ -144,6 +150,13 @@ export class Jobs {
   private async answer<K extends string>(kind: K, ownerId: string, jobId: string) {
     const job = await this.queries.find(ownerId, jobId);
     return job && { kind, job };
+  }
+
+  private dedupeOf({ type, dedupeKey }: JobInput, ownerId: string): DedupeKey[] {
+    return [
+      ...(dedupeKey === undefined ? [] : [{ scope: `owner ${ownerId}`, key: dedupeKey }]),
+      ...(this.types.find(type)?.exclusive ? [{ scope: 'type', key: type }] : []),
+    ];
   }
 
   private async accept(jobs: NewJob[]): Promise<Map<string, Acceptance>> {

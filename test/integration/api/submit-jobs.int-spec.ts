@@ -58,6 +58,27 @@ describe('submitting', () => {
     }
   });
 
+  test('refuses a second open job of one dedupeKey, naming the first, until that has ended (feature 47)', async () => {
+    const body = { ...long, dedupeKey: 'model 7, ingestion' };
+    const first = await alice.submit(body);
+    const refused = await alice.send('POST', '/jobs', body);
+    expect(refused.status).toBe(409);
+    expect(refused.body).toMatchObject({
+      type: 'urn:longhaul:problem:duplicate-job',
+      jobId: first.jobId,
+    });
+    // The keys of somebody else are others.
+    const bobs = await bob.submit(body);
+    await bob.send('DELETE', `/jobs/${bobs.jobId}`);
+    await alice.send('DELETE', `/jobs/${first.jobId}`);
+    const second = await alice.submit(body);
+    expect((await alice.send('POST', `/jobs/${first.jobId}/retry`)).body).toMatchObject({
+      status: 409,
+      jobId: second.jobId,
+    });
+    await alice.send('DELETE', `/jobs/${second.jobId}`);
+  });
+
   test('takes {"numTask": 20} alone for a job of 20 demo tasks (feature 6)', async () => {
     const job = await alice.submit({ numTask: 20 });
     expect(job).toMatchObject({ type: 'demo.wait', tasks: { total: 20 } });

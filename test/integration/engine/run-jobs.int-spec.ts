@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { JobType, PermanentError, type TaskContext, type TaskView } from '@app/core';
+import { DuplicateJobError, JobType, PermanentError, type TaskContext, type TaskView } from '@app/core';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
 import { testRedis } from '../../support/redis.js';
@@ -46,6 +46,14 @@ class Untagged extends Counting {}
 @JobType({ name: 'test.tagged', payload: z.any(), tag: 'disk' })
 class Tagged extends Counting {}
 
+@JobType({ name: 'test.alone', payload: z.any(), exclusive: true })
+class Alone {
+  run(_task: TaskView<unknown>, { signal }: TaskContext) {
+    return delay(60_000, undefined, { signal });
+  }
+}
+
+const BOB = { ownerId: 'bob', actor: 'key:bob' };
 let database: TestDatabase;
 let engine: TestEngine;
 
@@ -54,7 +62,7 @@ beforeAll(async () => {
   engine = await startEngine({
     databaseUrl: database.url,
     redis: testRedis(),
-    jobTypes: [Echo, Untagged, Tagged],
+    jobTypes: [Echo, Untagged, Tagged, Alone],
   });
 });
 afterAll(async () => {
@@ -98,6 +106,23 @@ describe('a job', () => {
     });
     expect(ended.tasks.failed).toBe(1);
     expect(ended.tasks.completed + ended.tasks.canceled).toBe(50);
+  });
+
+  test('of an exclusive type is one of 20 that are submitted at once, and the next when it has ended (feature 28)', async () => {
+    const submit = (nth: number) =>
+      engine.jobs.submit({ type: 'test.alone', payload: nth }, nth % 2 === 0 ? ALICE : BOB);
+    const answers = await Promise.allSettled(Array.from({ length: 20 }, (_, nth) => submit(nth)));
+    const [accepted] = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value.job : []));
+    const refused = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []));
+    expect(refused).toHaveLength(19);
+    for (const reason of refused) {
+      expect(reason).toBeInstanceOf(DuplicateJobError);
+      expect(reason).toMatchObject({ jobId: accepted?.jobId });
+    }
+    for (const { ownerId, actor } of [ALICE, BOB])
+      await engine.jobs.cancel(ownerId, accepted?.jobId ?? '', { actor });
+    const { job } = await submit(1);
+    await engine.jobs.cancel(BOB.ownerId, job.jobId, BOB);
   });
 
   test('shows when it was created, started and finished, and to whom it belongs (feature 56)', async () => {

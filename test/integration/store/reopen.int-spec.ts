@@ -4,6 +4,7 @@ import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { acceptJobs } from '@app/engine/store/accept-jobs.js';
 import { cancelJob } from '@app/engine/store/cancel-job.js';
 import { commitEffect, StaleFenceError } from '@app/engine/store/commit-effect.js';
+import { endFinalization, takeDueFinalizations } from '@app/engine/store/finalization.js';
 import { deleteOldJobs } from '@app/engine/store/retention.js';
 import { retryJob } from '@app/engine/store/retry-job.js';
 import { failOverdueJobs, rescheduleJob, startDueJobs, takeDueJobs } from '@app/engine/store/timed-jobs.js';
@@ -43,6 +44,8 @@ afterAll(async () => {
 
 const BY = { actor: 'key:test' };
 const SENT = { incarnation: LIFE, firstLookMs: 2000 };
+const insert = (tx: Transaction, key: string) =>
+  tx.execute(`INSERT INTO settings (key, value) VALUES ($1, '')`, key);
 const retry = (client: PrismaClient, jobId: string) => retryJob(client, OWNER, jobId, { ...BY, ...SENT });
 const ago = (ms: number) => new Date(Date.now() - ms);
 
@@ -70,6 +73,16 @@ describe('a retry', () => {
     ]);
     await finish(one, ...again.map((task) => ending(task)));
     expect(await jobRow(one, jobId)).toMatchObject({ status: 'completed', progress: 100, error: null });
+  });
+
+  test('that has only its finalization left goes straight to it, with the result of its task', async () => {
+    const { jobId, tasks } = await running(one, { finalize: true });
+    await finish(one, ending(tasks[0]!, 'completed', { result: { n: 1 } }));
+    await makeDue(one, jobId);
+    const turn = (await takeDueFinalizations(one, 100, 60_000)).find((job) => job.jobId === jobId);
+    await endFinalization(one, turn!, 'worker:test', { code: 'catalog_rejected', message: 'no' });
+    expect(await retry(one, jobId)).toMatchObject({ kind: 'retried', status: 'finalizing', open: [] });
+    expect(await jobRow(one, jobId)).toMatchObject({ status: 'finalizing', generation: 2, result: { n: 1 } });
   });
 
   test('is given to one of two, and refused to a job that has not ended so', async () => {
@@ -157,19 +170,18 @@ describe('an effect', () => {
 
   test('happens once when a handler asks for it twice at once', async () => {
     const { tasks } = await running(one);
-    const [first, second] = [gate(), gate()];
-    const insert = (key: string, begun: () => void) => (tx: Transaction) =>
-      tx.execute(`INSERT INTO settings (key, value) VALUES ($1, '')`, key).then(() => {
-        begun();
-        return key;
-      });
+    const [begun, beaten] = [gate(), gate()];
     const slow = commitEffect(one, tasks[0]!, 'once', async (tx) => {
-      const result = await insert('slow', first.open)(tx);
-      await second.opened;
-      return result;
+      await insert(tx, 'slow');
+      begun.open();
+      await beaten.opened;
+      return 'slow';
     });
-    await first.opened;
-    const quick = await commitEffect(other, tasks[0]!, 'once', insert('quick', second.open));
+    await begun.opened;
+    const quick = await commitEffect(other, tasks[0]!, 'once', (tx) =>
+      insert(tx, 'quick').then(() => 'quick'),
+    );
+    beaten.open();
     expect([quick, await slow]).toEqual(['quick', 'quick']);
     expect(await one.setting.count({ where: { key: { in: ['slow', 'quick'] } } })).toBe(1);
   });

@@ -85,6 +85,7 @@ export function newJob({
     failurePolicy: 'fail-fast',
     maxAttempts: 3,
     resumable: false,
+    dedupe: [],
     runAt: null,
     expiresAt: null,
     maxRuntimeMs: null,

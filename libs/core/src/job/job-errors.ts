@@ -40,6 +40,15 @@ export class InvalidJobError extends Error {
   }
 }
 
+/** Another open job holds a key of this one: its own `dedupeKey`, or that of a type which runs one job at a time. */
+export class DuplicateJobError extends Error {
+  override readonly name = 'DuplicateJobError';
+  /** @param jobId the open job */
+  constructor(readonly jobId: string) {
+    super(`Job ${jobId} is open and must end first.`);
+  }
+}
+
 /** The same Idempotency-Key came with another body. */
 export class IdempotencyMismatchError extends Error {
   override readonly name = 'IdempotencyMismatchError';

@@ -22,6 +22,8 @@ export interface JobInput {
   runAt?: Date;
   /** When the job is given up, `missed_deadline`, if it has not begun. */
   expiresAt?: Date;
+  /** Refuses the job while another open job of the owner has this key. */
+  dedupeKey?: string;
   /** Overrides the metadata that the type gives to the Catalog. */
   catalog?: { [key: string]: Json };
 }

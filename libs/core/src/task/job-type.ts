@@ -110,6 +110,8 @@ export interface JobTypeOptions {
   cancelGrace?: Duration;
   /** The capability that a worker must have. */
   tag?: string;
+  /** Whether a job of this type is refused while another one is open, of whichever owner. Default false. */
+  exclusive?: boolean;
 }
 
 /** The policies with their defaults and durations in milliseconds. */
@@ -123,6 +125,7 @@ export interface JobTypePolicy {
   resumable: boolean;
   cancelGraceMs: number;
   tag: string | undefined;
+  exclusive: boolean;
 }
 
 /** A class that carries `@JobType`. Its constructor's parameters are whatever the application injects. */
@@ -167,6 +170,7 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
     resumable: options.resumable ?? false,
     cancelGraceMs: durationMs(options.cancelGrace ?? '10s'),
     tag: options.tag,
+    exclusive: options.exclusive ?? false,
   };
   return (target) => {
     policies.set(target, policy);

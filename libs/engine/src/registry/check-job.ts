@@ -9,7 +9,7 @@ export const MOST_SUBMITTED_TASKS = 10_000;
 type Unit = NewJob['units'][number];
 
 /** A job that was checked against its type, ready to be written for an owner. */
-export type CheckedJob = Omit<NewJob, 'jobId' | 'ownerId' | 'actor' | 'idempotency'>;
+export type CheckedJob = Omit<NewJob, 'jobId' | 'ownerId' | 'actor' | 'idempotency' | 'dedupe'>;
 
 /**
  * Checks a submitted job against its type and makes its tasks.

@@ -1,5 +1,6 @@
 import type { FailurePolicy, Json } from '@app/core';
 import type { Sql } from '@app/platform/prisma/database.js';
+import { type DedupeKey, dedupeRows, findHolders, takeDedupeKeys } from './dedupe-keys.js';
 
 /** Milliseconds after the commit at which the sweeper looks whether the message of a new task has led to a claim. */
 export const FIRST_LOOK_MS = 2000;
@@ -30,6 +31,8 @@ export interface NewJob {
     payload: Json | null;
   }[];
   idempotency: { key: string; bodyHash: string } | null;
+  /** What no other open job may hold. */
+  dedupe: DedupeKey[];
 }
 
 /** What became of one submitted job. */
@@ -37,7 +40,9 @@ export type Acceptance =
   | { kind: 'accepted'; jobId: string; createdAt: Date }
   /** The key was used before: by the same body (the earlier job), or by another one. */
   | { kind: 'replayed'; jobId: string }
-  | { kind: 'mismatch' };
+  | { kind: 'mismatch' }
+  /** Another open job holds a key of this one. */
+  | { kind: 'duplicate'; jobId: string };
 
 /**
  * Writes jobs with their tasks, dispatch rows and first event in one statement, so that a job exists whole or
@@ -54,6 +59,7 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
       job_id: job.jobId,
     }))
     .toSorted((a, b) => compare(a.owner_id, b.owner_id) || compare(a.key, b.key));
+  const dedupe = dedupeRows(jobs);
   const rows = jobs.map((job) => ({
     id: job.jobId,
     owner_id: job.ownerId,
@@ -70,6 +76,8 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
     payload: job.payload,
     catalog: job.catalog ?? undefined,
     keyed: job.idempotency !== null,
+    dedupe: job.dedupe.length === 0 ? undefined : job.dedupe,
+    dedupe_count: job.dedupe.length,
     planning: job.units.some((unit) => unit.kind === 'plan'),
     tasks_total: job.units.filter((unit) => unit.kind === 'task').length,
   }));
@@ -84,24 +92,30 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
     })),
   );
   const accepted = await sql.$queryRaw<{ id: string; createdAt: Date }[]>`
-    WITH k AS (
+    WITH held AS (
+      ${takeDedupeKeys(dedupe)}
+    ), alone AS MATERIALIZED (
+      SELECT i.id FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS i(id uuid, dedupe_count int)
+      WHERE dedupe_count = 0 OR dedupe_count = (SELECT count(*) FROM held WHERE held.job_id = i.id)
+    ), k AS (
       INSERT INTO idempotency_keys (owner_id, key, body_hash, job_id)
       SELECT owner_id, key, body_hash, job_id
       FROM jsonb_to_recordset(${JSON.stringify(keyed)}::jsonb) AS i(owner_id text, key text, body_hash text, job_id uuid)
+      WHERE job_id IN (SELECT id FROM alone)
       ON CONFLICT DO NOTHING
       RETURNING job_id
     ), j AS (
       INSERT INTO jobs (id, owner_id, submitted_by, type, queue, status, failure_policy, max_attempts, resumable,
-                        finalize, run_at, expires_at, max_runtime_ms, payload, catalog, planning, tasks_total)
+                        finalize, run_at, expires_at, max_runtime_ms, payload, catalog, dedupe, planning, tasks_total)
       SELECT i.id, owner_id, submitted_by, type, queue,
              CASE WHEN run_at IS NULL THEN 'queued' ELSE 'scheduled' END, failure_policy, max_attempts, resumable,
-             finalize, run_at, expires_at, max_runtime_ms, COALESCE(payload, 'null'::jsonb), catalog, planning, tasks_total
+             finalize, run_at, expires_at, max_runtime_ms, COALESCE(payload, 'null'::jsonb), catalog, dedupe, planning, tasks_total
       FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         AS i(id uuid, owner_id text, submitted_by text, type text, queue text, failure_policy text,
              max_attempts smallint, resumable boolean, finalize boolean, run_at timestamptz, expires_at timestamptz,
-             max_runtime_ms bigint, payload jsonb, catalog jsonb,
+             max_runtime_ms bigint, payload jsonb, catalog jsonb, dedupe jsonb,
              keyed boolean, planning boolean, tasks_total int)
-      WHERE NOT keyed OR i.id IN (SELECT job_id FROM k)
+      WHERE i.id IN (SELECT id FROM alone) AND (NOT keyed OR i.id IN (SELECT job_id FROM k))
       RETURNING id, queue, submitted_by, status, run_at, expires_at, created_at
     ), u AS MATERIALIZED (
       SELECT i.*, j.queue, j.status
@@ -133,13 +147,19 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
   const earlier = losers.length === 0 ? [] : await findKeys(sql, losers);
   const keyOf = (job: NewJob) =>
     earlier.find((row) => row.owner_id === job.ownerId && row.key === job.idempotency?.key);
-  // Retention has deleted the job that had the key, between the two statements: it is free again.
-  const freed = losers.filter((job) => !keyOf(job));
+  const rest = losers.filter((job) => !keyOf(job));
+  const holders = await findHolders(sql, dedupeRows(rest));
+  const holderOf = (job: NewJob) =>
+    holders.find((row) => job.dedupe.some(({ scope, key }) => scope === row.scope && key === row.key));
+  // Who had the key has ended, or was deleted by retention, between the two statements: it is free again.
+  const freed = rest.filter((job) => !holderOf(job));
   const later = freed.length === 0 ? [] : await acceptJobs(sql, freed, incarnation);
   return jobs.map((job): Acceptance => {
     const createdAt = written.get(job.jobId);
     if (createdAt) return { kind: 'accepted', jobId: job.jobId, createdAt };
     const known = keyOf(job);
+    const holder = known ? undefined : holderOf(job);
+    if (holder) return { kind: 'duplicate', jobId: holder.job_id };
     if (!known) return later[freed.indexOf(job)] as Acceptance;
     return known.body_hash === job.idempotency?.bodyHash
       ? { kind: 'replayed', jobId: known.job_id }

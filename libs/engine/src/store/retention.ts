@@ -27,6 +27,8 @@ export async function deleteOldJobs(client: PrismaClient, keepMs: number, limit:
         DELETE FROM cancel_stops WHERE job_id = ANY(${ids}::uuid[])
       ), k AS (
         DELETE FROM catalog_calls WHERE job_id = ANY(${ids}::uuid[])
+      ), x AS (
+        DELETE FROM dedupe_keys WHERE job_id = ANY(${ids}::uuid[])
       ), y AS (
         DELETE FROM idempotency_keys WHERE job_id = ANY(${ids}::uuid[])
       )

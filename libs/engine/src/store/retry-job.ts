@@ -1,11 +1,21 @@
 import { jobSourcesOf, type JobStatus } from '@app/core';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
+import { type DedupeKey, dedupeRows, findHolders, takeDedupeKeys } from './dedupe-keys.js';
 import type { Delivery } from './dispatch.js';
 import { inTransaction } from './in-transaction.js';
 
-/** What became of a retry; `open` is what is to be sent. */
+/** What became of a retry; `open` is what is to be sent. `duplicate`: another open job holds a key of this one. */
 export type Retry =
-  { kind: 'retried'; status: JobStatus; open: Delivery[] } | { kind: 'refused'; status: JobStatus };
+  | { kind: 'retried'; status: JobStatus; open: Delivery[] }
+  | { kind: 'refused'; status: JobStatus }
+  | { kind: 'duplicate'; jobId: string };
+
+/** Rolls a retry back that does not get the keys of its job. */
+class KeysHeldError extends Error {
+  constructor(readonly keys: DedupeKey[]) {
+    super('Another job holds a key.');
+  }
+}
 
 /**
  * Opens a failed or canceled job again, in a new generation: tasks that did not complete begin anew with all their
@@ -18,11 +28,36 @@ export async function retryJob(
   jobId: string,
   options: { actor: string; incarnation: string; firstLookMs: number },
 ): Promise<Retry | undefined> {
+  for (;;) {
+    try {
+      return await retryOnce(client, ownerId, jobId, options);
+    } catch (error) {
+      if (!(error instanceof KeysHeldError)) throw error;
+      const [holder] = await findHolders(client, error.keys);
+      // Else it has ended meanwhile, and the keys are free.
+      if (holder) return { kind: 'duplicate', jobId: holder.job_id };
+    }
+  }
+}
+
+function retryOnce(
+  client: PrismaClient,
+  ownerId: string,
+  jobId: string,
+  options: { actor: string; incarnation: string; firstLookMs: number },
+): Promise<Retry | undefined> {
   return inTransaction(client, async (sql) => {
-    const [job] = await sql.$queryRaw<{ status: JobStatus }[]>`
-      SELECT status FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId} FOR NO KEY UPDATE`;
+    const [job] = await sql.$queryRaw<
+      { status: JobStatus; generation: number; dedupe: DedupeKey[] | null }[]
+    >`
+      SELECT status, generation, dedupe FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId} FOR NO KEY UPDATE`;
     if (!job) return undefined;
     if (!jobSourcesOf('retry').includes(job.status)) return { kind: 'refused', status: job.status };
+    if (job.dedupe) {
+      const rows = dedupeRows([{ jobId, dedupe: job.dedupe }], job.generation + 1);
+      const taken = await sql.$queryRaw<unknown[]>(takeDedupeKeys(rows));
+      if (taken.length < rows.length) throw new KeysHeldError(job.dedupe);
+    }
     const open = await sql.$queryRaw<Delivery[]>`
       WITH o AS MATERIALIZED (
         SELECT t.id, t.kind FROM task_inputs i JOIN tasks t ON t.id = i.task_id
@@ -54,7 +89,7 @@ export async function retryJob(
           tasks_completed = s.completed, tasks_failed = 0, tasks_canceled = 0, progress_sum = s.progress_sum,
           progress = CASE WHEN s.planning OR j.tasks_total = 0 THEN 0
             ELSE LEAST(99, s.progress_sum / j.tasks_total) END,
-          error = NULL, result = NULL, run_at = NULL, expires_at = NULL, started_at = NULL
+          error = NULL, result = CASE WHEN ${status} = 'finalizing' THEN j.result END, run_at = NULL, expires_at = NULL, started_at = NULL
         FROM s WHERE j.id = ${jobId}::uuid
         RETURNING j.id, j.generation, j.version
       ), f AS (

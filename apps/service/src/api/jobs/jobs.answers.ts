@@ -92,6 +92,7 @@ const ProblemBody = z.object({
   detail: z.string(),
   errors: z.array(z.object({ pointer: z.string(), message: z.string() })).optional(),
   jobStatus: Status.optional(),
+  jobId: z.string().optional(),
 });
 
 /** Documents what a route answers. */

@@ -54,6 +54,7 @@ export class JobsController {
     'validation-error',
     'unknown-job-type',
     'too-many-tasks',
+    'duplicate-job',
     'idempotency-mismatch',
   )
   async submit(
@@ -196,7 +197,7 @@ export class JobsController {
   @RequiresScope('jobs:write')
   @ApiOperation({ summary: 'Run again what did not complete of a failed or canceled job' })
   @Answers(200, 'job')
-  @Refuses('not-found', 'invalid-transition')
+  @Refuses('not-found', 'invalid-transition', 'duplicate-job')
   async retry(
     @Param('jobId') jobId: string,
     @CurrentPrincipal() { ownerId, actor }: Principal,

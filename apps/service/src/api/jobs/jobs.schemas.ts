@@ -35,6 +35,12 @@ export const SubmitBody = z
     attempts: z.int().min(1).max(100).optional().meta({ description: 'Executions of a task in all.' }),
     runAt: Instant.optional().meta({ description: 'When the job is due; at once when absent.' }),
     expiresAt: Instant.optional().meta({ description: 'When the job is given up if it has not begun.' }),
+    dedupeKey: z
+      .string()
+      .min(1)
+      .max(200)
+      .optional()
+      .meta({ description: 'Refuses the job while another open job of the owner has this key.' }),
     catalog: z
       .record(z.string().max(200), Json)
       .optional()

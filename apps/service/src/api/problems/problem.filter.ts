@@ -1,6 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Inject } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
-import { IdempotencyMismatchError, InvalidJobError } from '@app/core';
+import { DuplicateJobError, IdempotencyMismatchError, InvalidJobError } from '@app/core';
 import {
   AmbiguousCredentialsError,
   InsufficientScopeError,
@@ -39,6 +39,8 @@ export function toProblem(error: unknown): Problem {
   if (error instanceof ProblemError) return problemOf(error.slug, error.message, error.more);
   if (error instanceof InvalidJobError) return problemOf(error.code, error.message, { errors: error.issues });
   if (error instanceof IdempotencyMismatchError) return problemOf('idempotency-mismatch', error.message);
+  if (error instanceof DuplicateJobError)
+    return problemOf('duplicate-job', error.message, { jobId: error.jobId });
   if (error instanceof UnauthenticatedError) return problemOf('unauthenticated', error.message);
   if (error instanceof AmbiguousCredentialsError) return problemOf('malformed-request', error.message);
   if (error instanceof InsufficientScopeError) return problemOf('insufficient-scope', error.message);

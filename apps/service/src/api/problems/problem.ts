@@ -10,6 +10,7 @@ export const PROBLEMS = {
   'insufficient-scope': { status: 403, title: 'The credential does not allow this' },
   'not-found': { status: 404, title: 'Not found' },
   'invalid-transition': { status: 409, title: 'The state of the job does not allow this' },
+  'duplicate-job': { status: 409, title: 'An open job stands in the way' },
   'payload-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The media type is not supported' },
   'idempotency-mismatch': { status: 422, title: 'The Idempotency-Key was used with another body' },
@@ -33,6 +34,8 @@ export interface Problem {
   errors?: ProblemIssue[];
   /** The state of the job, where it was in the way. */
   jobStatus?: JobStatus;
+  /** The job that is in the way. */
+  jobId?: string;
 }
 
 /** A refusal that is to reach the client as it is. */
@@ -41,7 +44,7 @@ export class ProblemError extends Error {
   constructor(
     readonly slug: ProblemSlug,
     detail: string,
-    readonly more: Pick<Problem, 'errors' | 'jobStatus'> = {},
+    readonly more: Pick<Problem, 'errors' | 'jobStatus' | 'jobId'> = {},
   ) {
     super(detail);
   }

@@ -1,0 +1,53 @@
+import { Prisma, type Sql } from '@app/platform/prisma/database.js';
+
+/** A key that one open job holds at a time. The scope is an owner, or `type` for a type that runs one job at a time. */
+export interface DedupeKey {
+  scope: string;
+  key: string;
+}
+
+interface DedupeRow extends DedupeKey {
+  job_id: string;
+  generation: number;
+}
+
+/** The keys of jobs in the one order in which keys are locked. Of several jobs with one key the first gets it. */
+export function dedupeRows(jobs: { jobId: string; dedupe: DedupeKey[] }[], generation = 1): DedupeRow[] {
+  const rows = jobs.flatMap(({ jobId, dedupe }) =>
+    dedupe.map(({ scope, key }) => ({ scope, key, job_id: jobId, generation })),
+  );
+  const first = new Map(rows.toReversed().map((row) => [JSON.stringify([row.scope, row.key]), row]));
+  return [...first.entries()].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
+}
+
+/**
+ * Takes keys that nobody holds, or whose job has ended, and answers those that were got. What a statement sees of
+ * other jobs is older than the rows that it waits for: a key counts as free only when its job, as it was when it took
+ * the key, is seen to have ended.
+ */
+export const takeDedupeKeys = (rows: DedupeRow[]) => Prisma.sql`
+  INSERT INTO dedupe_keys AS d (scope, key, job_id, generation)
+  SELECT scope, key, job_id, generation
+  FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(scope text, key text, job_id uuid, generation int)
+  ON CONFLICT (scope, key) DO UPDATE SET job_id = EXCLUDED.job_id, generation = EXCLUDED.generation
+  WHERE EXISTS (
+    SELECT FROM jobs j WHERE j.id = d.job_id AND j.generation = d.generation AND j.finished_at IS NOT NULL
+  )
+  RETURNING d.job_id`;
+
+/** The open jobs that hold keys. A key whose job was never written, or was deleted, is let go of. */
+export async function findHolders(sql: Sql, keys: DedupeKey[]): Promise<(DedupeKey & { job_id: string })[]> {
+  if (keys.length === 0) return [];
+  const wanted = JSON.stringify(keys);
+  return sql.$queryRaw`
+    WITH m AS MATERIALIZED (
+      SELECT d.scope, d.key, d.job_id FROM jsonb_to_recordset(${wanted}::jsonb) AS r(scope text, key text)
+      JOIN dedupe_keys d ON d.scope = r.scope AND d.key = r.key
+    ), gone AS (
+      DELETE FROM dedupe_keys d USING m
+      WHERE d.scope = m.scope AND d.key = m.key AND d.job_id = m.job_id
+        AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = m.job_id)
+    )
+    SELECT m.scope, m.key, m.job_id::text AS job_id FROM m JOIN jobs j ON j.id = m.job_id
+    WHERE j.finished_at IS NULL`;
+}
