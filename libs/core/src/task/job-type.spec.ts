@@ -25,6 +25,7 @@ describe('a job type', () => {
       cancelGraceMs: 10_000,
       resumable: false,
       tag: undefined,
+      exclusive: false,
     });
   });
 
@@ -37,6 +38,7 @@ describe('a job type', () => {
       cancelGrace: '3s',
       resumable: true,
       tag: 'disk',
+      exclusive: true,
     });
     expect(policy).toEqual({
       name: 'files.ingest',
@@ -48,6 +50,7 @@ describe('a job type', () => {
       cancelGraceMs: 3000,
       resumable: true,
       tag: 'disk',
+      exclusive: true,
     });
   });
 
