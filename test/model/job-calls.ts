@@ -10,8 +10,8 @@ import type { Instant, ModelJob } from './model.js';
 
 const HOUR = 3_600_000;
 const FIRST = '00000000-0000-0000-0000-000000000000';
-const instant = (of: Instant) =>
-  of === 'none' ? null : new Date(Date.now() + (of === 'ahead' ? HOUR : -HOUR));
+const instant = (of: Instant, ahead = HOUR) =>
+  of === 'none' ? null : new Date(Date.now() + (of === 'ahead' ? ahead : -HOUR));
 
 export function submit(spec: JobSpec): Call {
   const { plan, units, policy, maxAttempts, resumable, finalize, limited, runAt, expires, key } = spec;
@@ -34,7 +34,8 @@ export function submit(spec: JobSpec): Call {
     resumable,
     finalize,
     runAt: instant(runAt),
-    expiresAt: instant(expires),
+    // Never before the job is due, which a submit refuses.
+    expiresAt: instant(expires, 2 * HOUR),
     maxRuntimeMs: limited ? HOUR : null,
     payload: { job: spec.jobId },
     catalog: null,

@@ -114,6 +114,7 @@ export function reschedule(model: Model, jobId: string, runAt: Instant): unknown
   const job = model.jobs.get(jobId);
   if (!job) return null;
   if (job.status !== 'scheduled') return { kind: 'refused', status: job.status };
+  if (job.expires === 'over') return { kind: 'expires-before' };
   job.runAt = runAt;
   job.version++;
   note(job, 'job.rescheduled');

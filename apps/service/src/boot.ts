@@ -6,6 +6,7 @@ import type { Config } from '@app/platform/config/config.js';
 import { type Logger, NestLogger } from '@app/platform/observability/logger.js';
 import { ServiceState } from './api/health/service-state.js';
 import { parseJson } from './api/parse-json.js';
+import { refuseAddress, refuseConnection } from './api/problems/connection-problems.js';
 import { problemOf } from './api/problems/problem.js';
 import { serveOpenApi } from './open-api.js';
 import { OpenRequests } from './open-requests.js';
@@ -13,6 +14,9 @@ import { ServiceModule } from './service.module.js';
 
 /** The largest body of a request, in bytes: 10,000 tasks with some 800 bytes of payload each. */
 const BODY_LIMIT = 8 * 1024 * 1024;
+
+/** More than Node takes of a request's head, so that an id of any length is looked up, and not found. */
+const LONGEST_ADDRESS = 64 * 1024;
 
 /** Boots the service in the role of its settings; settles when it answers on its port. */
 export async function boot(config: Config, logger: Logger): Promise<NestFastifyApplication> {
@@ -22,6 +26,9 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
     // A client that keeps its connection open must not keep a stopping process alive. By then requests are answered.
     forceCloseConnections: true,
     requestTimeout: 60_000,
+    routerOptions: { maxParamLength: LONGEST_ADDRESS },
+    frameworkErrors: refuseAddress,
+    clientErrorHandler: refuseConnection,
   });
   const app = await NestFactory.create<NestFastifyApplication>(
     ServiceModule.forRoot(config, logger, jobTypes),

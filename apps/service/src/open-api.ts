@@ -9,7 +9,16 @@ export function serveOpenApi(app: INestApplication): void {
     .setTitle('Longhaul')
     .setDescription(description)
     .setVersion('0.1')
-    .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'An API key: lh_…' })
+    .addBearerAuth({
+      type: 'http',
+      scheme: 'bearer',
+      bearerFormat: 'API key',
+      description: 'An API key: lh_…',
+    })
+    .addApiKey(
+      { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'An API key: lh_…' },
+      'X-API-Key',
+    )
     .build();
   SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, config), {
     jsonDocumentUrl: 'openapi.json',

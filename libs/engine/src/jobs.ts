@@ -14,8 +14,15 @@ import { Database } from '@app/platform/prisma/database.js';
 import { CancelBus } from './cancellation/cancel-bus.js';
 import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
-import { checkJob } from './registry/check-job.js';
-import { type Acceptance, acceptJobs, FIRST_LOOK_MS, type NewJob } from './store/accept-jobs.js';
+import { type CheckedJob, checkJob, EXPIRES_BEFORE_DUE } from './registry/check-job.js';
+import {
+  type Acceptance,
+  acceptJobs,
+  FIRST_LOOK_MS,
+  type KeyUse,
+  lookUpKey,
+  type NewJob,
+} from './store/accept-jobs.js';
 import { Batcher } from './store/batcher.js';
 import type { DedupeKey } from './store/dedupe-keys.js';
 import { cancelJob } from './store/cancel-job.js';
@@ -58,18 +65,27 @@ export class Jobs {
     by: Submitter,
     options: { idempotencyKey?: string } = {},
   ): Promise<{ job: Job; replayed: boolean }> {
-    const checked = await checkJob(input, this.types);
     const key = options.idempotencyKey;
+    const idempotency = key === undefined ? null : { key, bodyHash: hashOf(input) };
+    let checked: CheckedJob;
+    try {
+      checked = await checkJob(input, this.types);
+    } catch (error) {
+      // It may have been accepted before its time had passed, or before its type was changed.
+      if (!idempotency || !(error instanceof InvalidJobError)) throw error;
+      const earlier = await lookUpKey(this.database.main, by.ownerId, idempotency);
+      if (!earlier) throw error;
+      return this.replay(by.ownerId, earlier);
+    }
     const job: NewJob = {
       ...checked,
       jobId: newId(),
       ownerId: by.ownerId,
       actor: by.actor,
-      idempotency: key === undefined ? null : { key, bodyHash: hashOf(input) },
+      idempotency,
       dedupe: this.dedupeOf(input, by.ownerId),
     };
     const accepted = await this.accepts.add(job);
-    if (accepted.kind === 'mismatch') throw new IdempotencyMismatchError();
     if (accepted.kind === 'duplicate') throw new DuplicateJobError(accepted.jobId);
     if (accepted.kind === 'accepted') {
       const { queue } = job;
@@ -77,9 +93,7 @@ export class Jobs {
         this.sender.sendSoon(job.units.map(({ taskId, kind }) => ({ taskId, kind, queue, epoch: 1 })));
       return { job: newJobView(job, accepted.createdAt), replayed: false };
     }
-    const found = await this.queries.find(by.ownerId, accepted.jobId);
-    if (!found) throw new Error('A job that was accepted is not there.');
-    return { job: found, replayed: true };
+    return this.replay(by.ownerId, accepted);
   }
 
   /** One job, or undefined when the owner has none of that id. */
@@ -122,13 +136,16 @@ export class Jobs {
   /**
    * Moves a job that is still scheduled to another time. `refused`: it is no longer scheduled. Undefined when the
    * owner has no such job.
-   * @throws {InvalidJobError} when the time has passed.
+   * @throws {InvalidJobError} when the time has passed, or is not before the job expires.
    */
   async reschedule(ownerId: string, jobId: string, runAt: Date, by: { actor: string }) {
     if (runAt.getTime() <= Date.now()) {
       throw new InvalidJobError([{ pointer: '/runAt', message: 'This time has passed.' }]);
     }
     const moved = await rescheduleJob(this.database.main, ownerId, jobId, runAt, by.actor);
+    if (moved?.kind === 'expires-before') {
+      throw new InvalidJobError([{ pointer: '/runAt', message: EXPIRES_BEFORE_DUE }]);
+    }
     return moved?.kind === 'rescheduled' ? this.answer('rescheduled', ownerId, jobId) : moved;
   }
 
@@ -145,6 +162,13 @@ export class Jobs {
     if (retried?.kind !== 'retried') return retried;
     this.sender.sendSoon(retried.open);
     return this.answer('retried', ownerId, jobId);
+  }
+
+  private async replay(ownerId: string, earlier: KeyUse): Promise<{ job: Job; replayed: true }> {
+    if (earlier.kind === 'mismatch') throw new IdempotencyMismatchError();
+    const job = await this.queries.find(ownerId, earlier.jobId);
+    if (!job) throw new Error('A job that was accepted is not there.');
+    return { job, replayed: true };
   }
 
   private async answer<K extends string>(kind: K, ownerId: string, jobId: string) {
@@ -174,7 +198,8 @@ function hashOf(input: JobInput): string {
 
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);
-  if (value === null || typeof value !== 'object') return value;
+  // JSON makes texts of dates, which have no keys of their own.
+  if (value === null || typeof value !== 'object' || value instanceof Date) return value;
   const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
   return Object.fromEntries(entries.map(([key, part]) => [key, sorted(part)]));
 }

@@ -19,6 +19,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
+const AFTER_9999 = '9999-12-31T23:59:59-23:00';
 const NOWHERE = '019a0000-0000-7000-8000-000000000000';
 const inMs = (ms: number) => new Date(Date.now() + ms).toISOString();
 const quick = { type: 'demo.wait', payload: { durationMs: 0 } };
@@ -30,6 +31,8 @@ describe('a job for later', () => {
     [{ runAt: 1_900_000_000 }, '/runAt'],
     [{ runAt: inMs(-60_000) }, '/runAt'],
     [{ runAt: inMs(60_000), expiresAt: inMs(30_000) }, '/expiresAt'],
+    [{ runAt: AFTER_9999 }, '/runAt'],
+    [{ expiresAt: AFTER_9999 }, '/expiresAt'],
   ])('is refused with an invalid or past time: %j (feature 22)', async (times, pointer) => {
     const { status, body } = await alice.send('POST', '/jobs', { ...quick, ...times });
     expect([status, body.errors?.[0]?.pointer]).toEqual([400, pointer]);
@@ -51,6 +54,56 @@ describe('a job for later', () => {
   });
 });
 
+describe('a time that a job is moved to', () => {
+  test('is refused when it is no year of four digits, or not before the job expires', async () => {
+    const job = await alice.submit({ ...quick, runAt: inMs(60_000), expiresAt: '2099-01-01T00:00:00Z' });
+    for (const runAt of [AFTER_9999, '2099-01-01T00:00:00Z', '2099-06-01T00:00:00Z']) {
+      const { status, body } = await alice.send('PUT', `/jobs/${job.jobId}`, { runAt });
+      expect([status, body.errors?.[0]?.pointer]).toEqual([400, '/runAt']);
+    }
+    expect((await alice.get(`/jobs/${job.jobId}`)).body).toEqual(withoutSuccess(job));
+    const { status } = await alice.send('PUT', `/jobs/${job.jobId}`, { runAt: '2098-12-31T00:00:00Z' });
+    expect(status).toBe(200);
+    await alice.send('DELETE', `/jobs/${job.jobId}`);
+  });
+});
+
+describe('what a route does not take', () => {
+  const refused = [
+    ['GET', '?foo=1', undefined],
+    ['GET', '/progress?foo=1', undefined],
+    ['GET', '/status?foo=1', undefined],
+    ['GET', '/tasks?foo=1', undefined],
+    ['PUT', '?foo=1', { runAt: '2098-12-31T00:00:00Z' }],
+    ['POST', '/cancel?foo=1', undefined],
+    ['POST', '/retry?foo=1', undefined],
+    ['POST', '/retry', { foo: 1 }],
+    ['DELETE', '', { foo: 1 }],
+    ['DELETE', '?foo=1', undefined],
+  ] as const;
+  test.each(refused)('is refused: %s %s', async (method, path, body) => {
+    const job = await alice.submit({ ...quick, runAt: '2099-01-01T00:00:00Z' });
+    const answer = await alice.send(method, `/jobs/${job.jobId}${path}`, body);
+    expect([answer.status, answer.body.errors?.[0]?.pointer]).toEqual([400, '/foo']);
+    expect((await alice.get(`/jobs/${job.jobId}/status`)).body.status).toBe('scheduled');
+    expect((await alice.send('DELETE', `/jobs/${job.jobId}`, {})).status).toBe(200);
+  });
+
+  test('is refused of POST /jobs and GET /jobs too', async () => {
+    expect((await alice.send('POST', '/jobs?foo=1', quick)).body.errors?.[0]?.pointer).toBe('/foo');
+    expect((await alice.get('/jobs?status=queued')).body.errors?.[0]?.pointer).toBe('/status');
+  });
+});
+
+describe('a job whose plan fails', () => {
+  test('names no task in its error: the plan is not one of them', async () => {
+    const payload = { source: process.cwd(), target: '/nowhere', metadata: {} };
+    const { jobId } = await alice.submit({ type: 'files.ingest', payload, attempts: 1 });
+    const { error } = await alice.until(jobId);
+    expect(error).toEqual({ code: expect.any(String), message: expect.any(String) });
+  });
+});
+
 describe('a retry', () => {
   test('opens a failed job again, and no other (features 50, 51)', async () => {
     const failing = { ...quick, payload: { durationMs: 0, failPermanently: true } };
@@ -68,3 +121,8 @@ describe('a retry', () => {
     expect((await alice.send('POST', `/jobs/${NOWHERE}/retry`)).status).toBe(404);
   });
 });
+
+function withoutSuccess(job: object): object {
+  const { success: _success, ...rest } = job as { success?: true };
+  return rest;
+}

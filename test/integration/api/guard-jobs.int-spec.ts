@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type ApiUser, apiUser } from '../../support/api-client.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
@@ -88,5 +91,46 @@ describe('another owner (feature 3)', () => {
     }
     expect((await alice.get(`/jobs/${job.jobId}/status`)).body.status).not.toBe('canceled');
     await alice.send('DELETE', `/jobs/${job.jobId}`);
+  });
+});
+
+describe('an address that cannot be read', () => {
+  test('is a problem like any other refusal', async () => {
+    const { status, headers, body } = await alice.get('/jobs/%zz');
+    expect([status, body.type]).toEqual([400, 'urn:longhaul:problem:malformed-request']);
+    expect(headers.get('content-type')).toContain('application/problem+json');
+  });
+
+  test('of a very long id is that of no job', async () => {
+    const long = 'x'.repeat(200);
+    expect((await alice.get(`/jobs/${long}`)).body).toEqual((await alice.get(`/jobs/${NOWHERE}`)).body);
+    expect((await fetch(`${service.url}/jobs/${long}`)).status).toBe(401);
+  });
+
+  test.each([
+    [
+      'too long',
+      `GET /jobs?cursor=${'x'.repeat(40_000)} HTTP/1.1\r\nHost: a\r\n\r\n`,
+      431,
+      'headers-too-large',
+    ],
+    ['no HTTP', 'what is this\r\n\r\n', 400, 'malformed-request'],
+  ])('is a problem when it is %s', async (_what, request, status, slug) => {
+    const socket = connect(Number(new URL(service.url).port), '127.0.0.1');
+    await once(socket, 'connect');
+    socket.write(request);
+    const [head = '', body = ''] = (await text(socket)).split('\r\n\r\n');
+    expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(head.toLowerCase()).toContain('content-type: application/problem+json');
+    expect(JSON.parse(body)).toMatchObject({ status, type: `urn:longhaul:problem:${slug}` });
+  });
+});
+
+describe('an id in capitals', () => {
+  test('is answered as it is stored', async () => {
+    const { jobId } = await alice.submit(short);
+    for (const part of ['', '/status', '/progress']) {
+      expect((await alice.get(`/jobs/${jobId.toUpperCase()}${part}`)).body.jobId).toBe(jobId);
+    }
   });
 });

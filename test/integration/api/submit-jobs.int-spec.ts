@@ -92,7 +92,15 @@ describe('submitting', () => {
     ['half a task', { numTask: 1.5 }, '/numTask'],
     ['a number as text', { numTask: '20' }, '/numTask'],
     ['too many tasks', { numTask: 10_001 }, '/numTask'],
-    ['a field that is not known', { ...short, colour: 'red' }, ''],
+    ['a field that is not known', { ...short, colour: 'red' }, '/colour'],
+    [
+      'a field of a task that is not known',
+      { type: 'demo.wait', tasks: [{}, { colour: 1 }] },
+      '/tasks/1/colour',
+    ],
+    ['a field of the payload that is not known', { type: 'demo.wait', payload: { a: 1 } }, '/payload/a'],
+    ['an id for the Catalog', { ...short, catalog: { name: 'x', id: 'mine' } }, '/catalog/id'],
+    ['links for the Catalog', { ...short, catalog: { links: [] } }, '/catalog/links'],
     ['an unknown type', { type: 'no.such' }, '/type'],
     [
       'a payload that the type refuses',
@@ -132,6 +140,30 @@ describe('submitting', () => {
     expect(answer.body.type).toMatch(/^urn:longhaul:problem:/);
   });
 
+  test.each([
+    ['{"numTask":1,"catalog":{"n":12345678901234567890}}', '/catalog/n'],
+    ['{"type":"demo.wait","payload":{"durationMs":-9007199254740993}}', '/payload/durationMs'],
+    [
+      '{"type":"demo.wait","tasks":[{},{"payload":{"a/b":[1,{"c":9007199254740992}]}}]}',
+      '/tasks/1/payload/a~1b/1/c',
+    ],
+    ['{"numTask":1,"catalog":{"a":{"__proto__":{"b":1}}}}', '/catalog/a/__proto__'],
+    ['{"numTask":1,"catalog":{"\\u005f_proto__":1}}', '/catalog/__proto__'],
+  ])('refuses what would be changed silently, naming the place: %s', async (text, pointer) => {
+    const answer = await alice.send('POST', '/jobs', text);
+    expect([answer.status, answer.body.errors?.[0]?.pointer]).toEqual([400, pointer]);
+  });
+
+  test('says what is to be sent when nothing was, or without its type', async () => {
+    const nothing = await alice.send('POST', '/jobs');
+    expect([nothing.status, nothing.body.detail]).toEqual([400, 'body: Send a JSON object.']);
+    const untyped = await alice.send('POST', '/jobs', '{"numTask":1}', { 'content-type': 'text/plain' });
+    expect([untyped.status, untyped.body.detail]).toEqual([
+      415,
+      'Send the body as JSON, with Content-Type: application/json.',
+    ]);
+  });
+
   test('refuses a body of more than 8 MiB before it is sent (feature 6)', async () => {
     const request = http.request(`${service.url}/jobs`, {
       method: 'POST',
@@ -165,5 +197,23 @@ describe('submitting', () => {
     const bobs = await bob.send('POST', '/jobs', short, headers);
     expect([bobs.status, bobs.body.jobId === answers[0]?.body.jobId]).toEqual([201, false]);
     expect((await alice.send('POST', '/jobs', short, { 'idempotency-key': 'a b' })).status).toBe(400);
+  });
+
+  test('again with its Idempotency-Key gives the first job also when its time has passed', async () => {
+    const headers = { 'idempotency-key': 'timed-1' };
+    const timed = { ...short, runAt: new Date(Date.now() + 500).toISOString() };
+    const first = await alice.send('POST', '/jobs', timed, headers);
+    expect(first.status).toBe(201);
+    await alice.until(first.body.jobId);
+    const again = await alice.send('POST', '/jobs', timed, headers);
+    expect([again.status, again.body.jobId]).toEqual([201, first.body.jobId]);
+    expect(again.headers.get('idempotency-replayed')).toBe('true');
+    // Another time is another body, whether it has passed or not.
+    for (const runAt of ['2020-01-01T00:00:00Z', '2099-01-01T00:00:00Z']) {
+      const other = await alice.send('POST', '/jobs', { ...timed, runAt }, headers);
+      expect([other.status, other.body.type]).toEqual([422, 'urn:longhaul:problem:idempotency-mismatch']);
+    }
+    const unused = await alice.send('POST', '/jobs', timed, { 'idempotency-key': 'timed-2' });
+    expect([unused.status, unused.body.errors[0].pointer]).toEqual([400, '/runAt']);
   });
 });

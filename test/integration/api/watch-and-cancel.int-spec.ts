@@ -181,4 +181,26 @@ describe('the service', () => {
     expect(JSON.stringify(document.paths['/jobs'])).toContain('failurePolicy');
     expect((await fetch(`${service.url}/docs`)).headers.get('content-type')).toContain('text/html');
   });
+
+  test('describes its limits, credentials and refusals as they are', async () => {
+    // oxlint-disable-next-line typescript/no-explicit-any -- a document of the test's own reading
+    const { paths, components } = (await (await fetch(`${service.url}/openapi.json`)).json()) as any;
+    const { post, get } = paths['/jobs'];
+    const body = JSON.stringify(post.requestBody);
+    expect(body).toMatch(/"numTask":{[^}]*"maximum":10000/);
+    expect(body).toContain('"maxItems":10000');
+    expect(Object.keys(post.responses)).toEqual(expect.arrayContaining(['409', '413', '415', '500']));
+    const limits = get.parameters.filter(({ name }: { name: string }) => name === 'limit');
+    expect(limits).toHaveLength(1);
+    expect(limits[0]).toMatchObject({
+      required: false,
+      schema: { type: 'integer', minimum: 1, maximum: 200, default: 50 },
+    });
+    const schemes = Object.entries<{ type: string; name?: string; bearerFormat?: string }>(
+      components.securitySchemes,
+    );
+    const byHeader = schemes.find(([, { type, name }]) => type === 'apiKey' && name === 'X-API-Key');
+    expect(schemes.find(([, { type }]) => type === 'http')?.[1].bearerFormat).not.toBe('JWT');
+    expect(post.security).toContainEqual({ [byHeader?.[0] ?? '']: [] });
+  });
 });

@@ -1,11 +1,12 @@
-import { ProblemError } from './problems/problem.js';
+import { findChangedValues } from './find-changed-values.js';
+import { ProblemError, validationError } from './problems/problem.js';
 
 /** Arrays and objects within one another; deeper ones would end recursive code, such as a schema's. */
 const DEEPEST = 100;
 
 /**
  * Reads a JSON body. An empty one is no body: a cancel may come without.
- * @throws {ProblemError} when it is not JSON, or nested too deeply.
+ * @throws {ProblemError} when it is not JSON, nested too deeply, or has values that would be changed.
  */
 export function parseJson(body: Buffer): unknown {
   if (body.length === 0) return undefined;
@@ -13,6 +14,13 @@ export function parseJson(body: Buffer): unknown {
   if (depthOf(text) > DEEPEST) {
     throw new ProblemError('malformed-request', `The body is nested more than ${DEEPEST} levels deep.`);
   }
+  const value = parse(text);
+  const changed = findChangedValues(text);
+  if (changed.length > 0) throw validationError(changed);
+  return value;
+}
+
+function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

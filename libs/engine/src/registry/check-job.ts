@@ -6,6 +6,9 @@ import { newId } from '../store/new-id.js';
 /** Tasks that may come with a submit; a plan may yield more. */
 export const MOST_SUBMITTED_TASKS = 10_000;
 
+/** Why a job cannot have its times. */
+export const EXPIRES_BEFORE_DUE = 'A job must not expire before it is due.';
+
 type Unit = NewJob['units'][number];
 
 /** A job that was checked against its type, ready to be written for an owner. */
@@ -61,7 +64,7 @@ function checkTimes({ runAt, expiresAt }: JobInput): { runAt: Date | null; expir
     throw new InvalidJobError([{ pointer: '/runAt', message: 'This time has passed.' }]);
   }
   if (expiresAt && expiresAt.getTime() <= (runAt?.getTime() ?? now)) {
-    const message = runAt ? 'A job must not expire before it is due.' : 'This time has passed.';
+    const message = runAt ? EXPIRES_BEFORE_DUE : 'This time has passed.';
     throw new InvalidJobError([{ pointer: '/expiresAt', message }]);
   }
   return { runAt: runAt ?? null, expiresAt: expiresAt ?? null };
@@ -96,14 +99,20 @@ async function checkPayload(
   const parsed = await type.payload.safeParseAsync(payload);
   if (parsed.success) return cleanJson(parsed.data) ?? null;
   throw new InvalidJobError(
-    parsed.error.issues.map((issue) => ({
-      pointer: [
-        pointer,
-        ...issue.path.map((part) => String(part).replaceAll('~', '~0').replaceAll('/', '~1')),
-      ].join('/'),
-      message: issue.message,
-    })),
+    parsed.error.issues.flatMap(({ path, message, ...issue }) =>
+      // Each unknown key has a place of its own.
+      issue.code === 'unrecognized_keys'
+        ? issue.keys.map((key) => ({
+            pointer: below(pointer, [...path, key]),
+            message: 'There is no such field.',
+          }))
+        : [{ pointer: below(pointer, path), message }],
+    ),
   );
+}
+
+function below(pointer: string, path: PropertyKey[]): string {
+  return [pointer, ...path.map((part) => String(part).replaceAll('~', '~0').replaceAll('/', '~1'))].join('/');
 }
 
 function unit(kind: Unit['kind'], position: number, key: string | null, payload: Json | null): Unit {

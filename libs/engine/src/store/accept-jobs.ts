@@ -35,12 +35,13 @@ export interface NewJob {
   dedupe: DedupeKey[];
 }
 
+/** The idempotency key was used before: by the same body (the earlier job), or by another one. */
+export type KeyUse = { kind: 'replayed'; jobId: string } | { kind: 'mismatch' };
+
 /** What became of one submitted job. */
 export type Acceptance =
   | { kind: 'accepted'; jobId: string; createdAt: Date }
-  /** The key was used before: by the same body (the earlier job), or by another one. */
-  | { kind: 'replayed'; jobId: string }
-  | { kind: 'mismatch' }
+  | KeyUse
   /** Another open job holds a key of this one. */
   | { kind: 'duplicate'; jobId: string };
 
@@ -161,10 +162,22 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
     const holder = known ? undefined : holderOf(job);
     if (holder) return { kind: 'duplicate', jobId: holder.job_id };
     if (!known) return later[freed.indexOf(job)] as Acceptance;
-    return known.body_hash === job.idempotency?.bodyHash
-      ? { kind: 'replayed', jobId: known.job_id }
-      : { kind: 'mismatch' };
+    return useOf(known, job.idempotency?.bodyHash);
   });
+}
+
+/** How an idempotency key was used before; undefined when it was not. */
+export async function lookUpKey(
+  sql: Sql,
+  ownerId: string,
+  idempotency: { key: string; bodyHash: string },
+): Promise<KeyUse | undefined> {
+  const [known] = await findKeys(sql, [{ ownerId, idempotency }]);
+  return known && useOf(known, idempotency.bodyHash);
+}
+
+function useOf(known: KeyRow, bodyHash: string | undefined): KeyUse {
+  return known.body_hash === bodyHash ? { kind: 'replayed', jobId: known.job_id } : { kind: 'mismatch' };
 }
 
 interface KeyRow {
@@ -175,7 +188,7 @@ interface KeyRow {
 }
 
 /** Read in a statement of its own: the winner committed after the snapshot of the insert was taken. */
-async function findKeys(sql: Sql, jobs: NewJob[]): Promise<KeyRow[]> {
+async function findKeys(sql: Sql, jobs: Pick<NewJob, 'ownerId' | 'idempotency'>[]): Promise<KeyRow[]> {
   const owners = jobs.map((job) => job.ownerId);
   const keys = jobs.map((job) => job.idempotency?.key ?? '');
   return sql.$queryRaw<KeyRow[]>`

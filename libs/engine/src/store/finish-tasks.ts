@@ -120,7 +120,8 @@ async function writeFinishes(
         COALESCE(sum(100 - progress) FILTER (WHERE kind = 'task' AND status = 'completed'), 0) AS gained,
         COALESCE(bool_or(kind = 'plan' AND status = 'completed'), false) AS planned,
         COALESCE(bool_or(kind = 'plan' AND status = 'failed'), false) AS unplanned,
-        (array_agg(error ORDER BY id) FILTER (WHERE status = 'failed'))[1] AS error,
+        -- Nobody can look up the plan among the tasks, so the job's error does not name it.
+        (array_agg(CASE WHEN kind = 'plan' THEN error - 'taskId' - 'attempt' ELSE error END ORDER BY id) FILTER (WHERE status = 'failed'))[1] AS error,
         (array_agg(result) FILTER (WHERE kind = 'task' AND status = 'completed'))[1] AS result
       FROM locked GROUP BY job_id
     ), summed AS (

@@ -100,7 +100,11 @@ export async function failOverdueJobs(client: PrismaClient, jobIds: string[]): P
 }
 
 /** What became of a change of a job's time. */
-export type Reschedule = { kind: 'rescheduled' } | { kind: 'refused'; status: JobStatus };
+export type Reschedule =
+  | { kind: 'rescheduled' }
+  | { kind: 'refused'; status: JobStatus }
+  /** The job expires at the new time, or before. */
+  | { kind: 'expires-before' };
 
 /** Moves a scheduled job to another time: the old one does not fire any more. Undefined: no such job of the owner. */
 export async function rescheduleJob(
@@ -115,6 +119,7 @@ export async function rescheduleJob(
       WITH j AS (
         UPDATE jobs SET run_at = ${runAt}::timestamptz, version = version + 1
         WHERE id = ${jobId}::uuid AND owner_id = ${ownerId} AND status = 'scheduled'
+          AND (expires_at IS NULL OR expires_at > ${runAt}::timestamptz)
         RETURNING id, generation, version
       ), e AS (
         INSERT INTO job_events (job_id, generation, version, kind, actor)
@@ -122,8 +127,10 @@ export async function rescheduleJob(
       )
       UPDATE dispatch d SET look_again_at = ${runAt}::timestamptz FROM j WHERE d.id = j.id AND d.kind = 'start'`;
     if (moved === 1) return { kind: 'rescheduled' };
-    const [job] = await sql.$queryRaw<{ status: JobStatus }[]>`
-      SELECT status FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId}`;
+    const [job] = await sql.$queryRaw<{ status: JobStatus; expires: boolean }[]>`
+      SELECT status, COALESCE(expires_at <= ${runAt}::timestamptz, false) AS expires
+      FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId}`;
+    if (job?.status === 'scheduled' && job.expires) return { kind: 'expires-before' };
     return job && { kind: 'refused', status: job.status };
   });
 }

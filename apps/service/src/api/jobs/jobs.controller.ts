@@ -11,33 +11,47 @@ import {
   Query,
   Res,
 } from '@nestjs/common';
-import { ApiBearerAuth, ApiHeader, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiHeader, ApiOperation, ApiQuery, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { validate as isUuid } from 'uuid';
 import type { Job, JobStatus } from '@app/core';
 import { Jobs } from '@app/engine/jobs.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
+import { TakesNo } from '../refuses-extras.js';
 import { jobNotFound, ProblemError, validationError } from '../problems/problem.js';
 import { readJobCursor, readTaskCursor, writeJobCursor, writeTaskCursor } from './cursor.js';
 import { Answers, Refuses } from './jobs.answers.js';
 import {
   CancelBody,
   IdempotencyKey,
+  LIMIT_PARAMETER,
   ListQuery,
   RescheduleBody,
   SubmitBody,
   TasksQuery,
 } from './jobs.schemas.js';
 
+/** The problems of the routes that change a job. */
+const OF_A_CHANGE = [
+  'not-found',
+  'validation-error',
+  'malformed-request',
+  'invalid-transition',
+  'payload-too-large',
+  'unsupported-media-type',
+] as const;
+
 /** Submits, lists, shows and cancels the caller's own jobs. */
 @ApiTags('jobs')
 @ApiBearerAuth()
-@Refuses('unauthenticated', 'insufficient-scope', 'service-unavailable')
+@ApiSecurity('X-API-Key')
+@Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
 @Controller('jobs')
 export class JobsController {
   constructor(private readonly jobs: Jobs) {}
 
   @Post()
+  @TakesNo('query')
   @RequiresScope('jobs:write')
   @ApiOperation({
     summary: 'Submit a job',
@@ -55,6 +69,8 @@ export class JobsController {
     'unknown-job-type',
     'too-many-tasks',
     'duplicate-job',
+    'payload-too-large',
+    'unsupported-media-type',
     'idempotency-mismatch',
   )
   async submit(
@@ -77,6 +93,7 @@ export class JobsController {
   @Get()
   @RequiresScope('jobs:read')
   @ApiOperation({ summary: 'List the own jobs, newest first' })
+  @ApiQuery(LIMIT_PARAMETER)
   @Answers(200, 'page')
   @Refuses('validation-error')
   async list(@Query({ schema: ListQuery }) query: ListQuery, @CurrentPrincipal() { ownerId }: Principal) {
@@ -89,24 +106,38 @@ export class JobsController {
   }
 
   @Get(':jobId')
+  @TakesNo('query')
   @RequiresScope('jobs:read')
   @ApiOperation({ summary: 'Show a job' })
   @Answers(200, 'job')
-  @Refuses('not-found')
+  @Refuses('not-found', 'validation-error')
   find(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal): Promise<Job> {
     return this.own(principal, jobId);
   }
 
   @Get(':jobId/progress')
+  @TakesNo('query')
   @RequiresScope('jobs:read')
   @ApiOperation({ summary: 'Show how far a job is, with its times and error' })
   @Answers(200, 'progress')
-  @Refuses('not-found')
+  @Refuses('not-found', 'validation-error')
   async progress(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal) {
     const job = await this.own(principal, jobId);
-    const { status, progress, detail, version, tasks, error, runAt, createdAt, startedAt, finishedAt } = job;
+    const {
+      jobId: id,
+      status,
+      progress,
+      detail,
+      version,
+      tasks,
+      error,
+      runAt,
+      createdAt,
+      startedAt,
+      finishedAt,
+    } = job;
     return {
-      jobId,
+      jobId: id,
       status,
       progress,
       detail,
@@ -121,18 +152,20 @@ export class JobsController {
   }
 
   @Get(':jobId/status')
+  @TakesNo('query')
   @RequiresScope('jobs:read')
   @ApiOperation({ summary: 'Show the state of a job alone' })
   @Answers(200, 'status')
-  @Refuses('not-found')
+  @Refuses('not-found', 'validation-error')
   async status(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal) {
-    const { status } = await this.own(principal, jobId);
-    return { jobId, status };
+    const job = await this.own(principal, jobId);
+    return { jobId: job.jobId, status: job.status };
   }
 
   @Get(':jobId/tasks')
   @RequiresScope('jobs:read')
   @ApiOperation({ summary: 'List the tasks of a job in their order' })
+  @ApiQuery(LIMIT_PARAMETER)
   @Answers(200, 'tasks')
   @Refuses('not-found', 'validation-error')
   async tasks(
@@ -151,6 +184,7 @@ export class JobsController {
   }
 
   @Post(':jobId/cancel')
+  @TakesNo('query')
   @HttpCode(200)
   @RequiresScope('jobs:write')
   @ApiOperation({
@@ -158,7 +192,7 @@ export class JobsController {
     description: 'From the answer on the job is canceled; its receipt tells how running attempts took it.',
   })
   @Answers(200, 'job')
-  @Refuses('not-found', 'validation-error', 'malformed-request', 'invalid-transition')
+  @Refuses(...OF_A_CHANGE)
   cancel(
     @Param('jobId') jobId: string,
     @Body({ schema: CancelBody }) body: CancelBody,
@@ -168,19 +202,21 @@ export class JobsController {
   }
 
   @Delete(':jobId')
+  @TakesNo('query', 'body')
   @RequiresScope('jobs:write')
   @ApiOperation({ summary: 'Cancel a job, as POST /jobs/:jobId/cancel does' })
   @Answers(200, 'job')
-  @Refuses('not-found', 'invalid-transition')
+  @Refuses(...OF_A_CHANGE)
   remove(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal): Promise<Job> {
     return this.cancelOwn(principal, jobId, undefined);
   }
 
   @Put(':jobId')
+  @TakesNo('query')
   @RequiresScope('jobs:write')
   @ApiOperation({ summary: 'Move a scheduled job to another time' })
   @Answers(200, 'job')
-  @Refuses('not-found', 'validation-error', 'malformed-request', 'invalid-transition')
+  @Refuses(...OF_A_CHANGE)
   async reschedule(
     @Param('jobId') jobId: string,
     @Body({ schema: RescheduleBody }) { runAt }: RescheduleBody,
@@ -193,11 +229,12 @@ export class JobsController {
   }
 
   @Post(':jobId/retry')
+  @TakesNo('query', 'body')
   @HttpCode(200)
   @RequiresScope('jobs:write')
   @ApiOperation({ summary: 'Run again what did not complete of a failed or canceled job' })
   @Answers(200, 'job')
-  @Refuses('not-found', 'invalid-transition', 'duplicate-job')
+  @Refuses(...OF_A_CHANGE, 'duplicate-job')
   async retry(
     @Param('jobId') jobId: string,
     @CurrentPrincipal() { ownerId, actor }: Principal,

@@ -47,6 +47,9 @@ export function toProblem(error: unknown): Problem {
   const status =
     error instanceof HttpException ? error.getStatus() : (error as { statusCode?: unknown }).statusCode;
   const slug = typeof status === 'number' ? BY_STATUS[status] : undefined;
+  if (slug === 'unsupported-media-type') {
+    return problemOf(slug, 'Send the body as JSON, with Content-Type: application/json.');
+  }
   if (slug) return problemOf(slug, (error as Error).message);
   if (isOutage(error))
     return problemOf('service-unavailable', 'The database cannot be reached. Try again soon.');

@@ -11,15 +11,17 @@ export const PROBLEMS = {
   'not-found': { status: 404, title: 'Not found' },
   'invalid-transition': { status: 409, title: 'The state of the job does not allow this' },
   'duplicate-job': { status: 409, title: 'An open job stands in the way' },
+  'request-timeout': { status: 408, title: 'The request took too long' },
   'payload-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The media type is not supported' },
   'idempotency-mismatch': { status: 422, title: 'The Idempotency-Key was used with another body' },
+  'headers-too-large': { status: 431, title: 'The head of the request is too large' },
   'internal-error': { status: 500, title: 'Something went wrong here' },
   'service-unavailable': { status: 503, title: 'The service cannot answer now' },
 } as const;
 export type ProblemSlug = keyof typeof PROBLEMS;
 
-/** One place of a request that is wrong. `pointer` is a JSON pointer into the body, or the name of a parameter. */
+/** One place of a request that is wrong. `pointer` is a JSON pointer into the body or query, or the name of a header. */
 export interface ProblemIssue {
   pointer: string;
   message: string;
@@ -58,6 +60,11 @@ export function problemOf(slug: ProblemSlug, detail: string, more: ProblemError[
 /** The one answer for a job that is not there and for a job of somebody else. */
 export function jobNotFound(): ProblemError {
   return new ProblemError('not-found', 'There is no job of this id.');
+}
+
+/** The JSON pointer of a path. */
+export function pointerTo(path: (string | number)[]): string {
+  return path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
 }
 
 /** A request that a schema refuses. */
