@@ -1,12 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdir, open, readFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { freePort } from './free-port.js';
+import { makeFolder } from './make-folder.js';
 import { postgresBinaries } from './postgres-binaries.js';
 import { postgresPaths, prepareData } from './postgres-data.js';
-import { endChild, hasEnded } from './processes.js';
+import { endChild, hasEnded, remember } from './processes.js';
 import { launcherFor, type Launcher } from './run-as.js';
 import { LocalStackError, type LocalServer, type ServerOptions } from './types.js';
 
@@ -20,7 +21,7 @@ export async function startPostgres({
   log,
 }: ServerOptions): Promise<LocalServer> {
   const dir = resolve(given);
-  await mkdir(dir, { recursive: true });
+  await makeFolder(dir);
   const binaries = await postgresBinaries();
   const as = await launcherFor([binaries.postgres, dir]);
   const password = await prepareData(dir, binaries, as, { durable, log });
@@ -64,7 +65,8 @@ async function launch(
     // A group of its own: Ctrl-C in the terminal reaches us only, and we end the servers in order.
     const env = { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' };
     const stdio = ['ignore', output.fd, output.fd] as const;
-    const child = spawn(file, args, { ...as.user, cwd: '/', env, detached: true, stdio: [...stdio] });
+    const options = { ...as.user, cwd: '/', env, detached: true, stdio: [...stdio] };
+    const child = remember(spawn(file, args, options));
     child.on('error', () => {});
     return child;
   } finally {

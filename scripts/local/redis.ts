@@ -1,10 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { open, readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from './free-port.js';
-import { endChild, hasEnded, isOurs } from './processes.js';
+import { makeFolder } from './make-folder.js';
+import { endChild, hasEnded, isOurs, remember } from './processes.js';
 import { redisBinary, type RedisBinary } from './redis-binary.js';
 import { assertOwned, launcherFor } from './run-as.js';
 import { LocalStackError, type LocalServer, type ServerOptions } from './types.js';
@@ -20,7 +21,7 @@ export async function startRedis({
   signal,
 }: ServerOptions): Promise<LocalServer> {
   const dir = resolve(given);
-  await mkdir(redisPaths(dir).data, { recursive: true });
+  await makeFolder(redisPaths(dir).data);
   const running = await runningRedis(dir);
   if (running) throw new LocalStackError(`A Redis (process ${running}) already runs on ${dir}.`);
   const binary = await redisBinary(log, signal);
@@ -84,7 +85,7 @@ async function launch(
       detached: true,
       stdio: ['ignore', output.fd, output.fd],
     });
-    child.on('error', () => {});
+    remember(child).on('error', () => {});
     if (child.pid) await writeFile(paths.pid, `${child.pid} ${port}\n`);
     return child;
   } finally {

@@ -1,13 +1,13 @@
-import { access, constants, mkdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { withDatabase } from '../db/database.js';
 import { migrate } from '../db/migrate.js';
+import { usableFolder } from './make-folder.js';
 import { runningPostgres } from './postgres-data.js';
 import { startPostgres } from './postgres.js';
 import { endProcess } from './processes.js';
 import { runningRedis, startRedis } from './redis.js';
 import { takeStackLock } from './stack-lock.js';
-import { LocalStackError, type LocalServer, type Log } from './types.js';
+import { type LocalServer, type Log } from './types.js';
 
 /** How a stack is started. */
 export interface StackOptions {
@@ -34,7 +34,7 @@ export interface Stack {
 export async function startStack({ dir, durable, log, signal, given = {} }: StackOptions): Promise<Stack> {
   const wanted = { postgres: !given.databaseUrl, redis: !given.redisUrl };
   // When both exist already, nothing in the folder could be spoiled by two of us.
-  const folder = wanted.postgres || wanted.redis ? await usable(dir) : dir;
+  const folder = wanted.postgres || wanted.redis ? await usableFolder(dir) : dir;
   const lock = wanted.postgres || wanted.redis ? await takeStackLock(folder) : undefined;
   const folders = { postgres: join(folder, 'servers/postgres'), redis: join(folder, 'servers/redis') };
   const running: { postgres?: LocalServer; redis?: LocalServer } = {};
@@ -57,21 +57,6 @@ export async function startStack({ dir, durable, log, signal, given = {} }: Stac
   } catch (error) {
     await stop().catch(() => {});
     throw error;
-  }
-}
-
-/** The folder, made when absent, by the one name that all of us find in the command lines of its servers. */
-async function usable(dir: string): Promise<string> {
-  try {
-    await mkdir(dir, { recursive: true });
-    const folder = await realpath(dir);
-    await access(folder, constants.W_OK | constants.X_OK);
-    return folder;
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new LocalStackError(
-      `The folder ${dir} cannot be made or written (${code ?? message}): choose another with LONGHAUL_DIR.`,
-    );
   }
 }
 

@@ -1,10 +1,11 @@
-import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { chmod, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { issueApiKey } from '@app/platform/prisma/api-key-store.js';
 import { withClient } from '@app/platform/prisma/open-client.js';
 import { type RunningCatalog, startCatalog } from '../../apps/catalog-sim/src/catalog-server.js';
 import { assertFree } from '../local/free-port.js';
-import { localFolder, repositoryRoot } from '../local/paths.js';
+import { makeFolder, usableFolder } from '../local/make-folder.js';
+import { localFolder } from '../local/paths.js';
 import { startStack } from '../local/stack.js';
 import type { Log } from '../local/types.js';
 import { assertReachable } from './given-redis.js';
@@ -20,7 +21,7 @@ export interface Everything {
   stop(): Promise<void>;
 }
 
-/** Where copies of the quickstart's models go. */
+/** Where the quickstart's models come from and go to: all that its jobs may read and write. */
 export const modelsFolder = join(localFolder, 'models');
 
 const devFile = join(localFolder, 'dev.json');
@@ -39,6 +40,7 @@ export async function startEverything(
   };
   const unlessStopping = (sentence: string) => (signal.aborted ? undefined : say(sentence));
   try {
+    await usableFolder(localFolder);
     await assertFree(options.port);
     if (options.redisUrl) await assertReachable(options.redisUrl);
     const given = { databaseUrl: options.databaseUrl, redisUrl: options.redisUrl };
@@ -47,7 +49,7 @@ export async function startEverything(
     signal.throwIfAborted();
     const catalog = await startCatalog();
     stops.push(() => catalog.stop());
-    await mkdir(modelsFolder, { recursive: true });
+    await makeFolder(modelsFolder);
     const environment = {
       SERVICE_TYPE: 'all',
       HOST: '127.0.0.1',
@@ -55,7 +57,7 @@ export async function startEverything(
       DATABASE_URL: stack.databaseUrl,
       REDIS_URL: stack.redisUrl,
       CATALOG_URL: catalog.url,
-      INGEST_ROOTS: [join(repositoryRoot, 'node_modules'), modelsFolder].join(delimiter),
+      INGEST_ROOTS: modelsFolder,
       // Who presses Ctrl-C does not want to wait: tasks that take longer are handed over.
       SHUTDOWN_GRACE: '3s',
     };

@@ -1,3 +1,4 @@
+import { endAllStarted } from '../local/processes.js';
 import type { Log } from '../local/types.js';
 
 /** Why the quickstart is to end before it is done. */
@@ -15,10 +16,22 @@ const SAME_MS = 1000;
 /** A Postgres that is stopped takes leave of connections that are being closed and have no listener any more. */
 const GOODBYE = '57P01';
 
-/** Watches for Ctrl-C, for other ways of being told to end, and for the loss of the terminal. */
-export function watchForInterruption(say: Log): Interruption {
+/** Longer than any end that goes well: that of the service, then of Redis and of Postgres. */
+const DEADLINE_MS = 30_000;
+
+/**
+ * Watches for Ctrl-C, for other ways of being told to end, and for the loss of the terminal. What has not ended by the
+ * deadline, in milliseconds after that, is left as it is.
+ */
+export function watchForInterruption(say: Log, deadline = DEADLINE_MS): Interruption {
   const controller = new AbortController();
   const interruption: Interruption = { signal: controller.signal };
+  const giveUp = () => {
+    say('Something does not end: leaving it.');
+    endAllStarted();
+    endBy(interruption.by ?? 'SIGTERM');
+  };
+  controller.signal.addEventListener('abort', () => setTimeout(giveUp, deadline).unref());
   let last = 0;
   const interrupt = () => {
     const repeated = controller.signal.aborted;
@@ -48,4 +61,10 @@ export function watchForInterruption(say: Log): Interruption {
     });
   }
   return interruption;
+}
+
+/** Dies of the signal, once all is ended: npm and the shell then say nothing of a failure. */
+export function endBy(signal: NodeJS.Signals): void {
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
 }

@@ -1,6 +1,6 @@
 import { MigrationError } from '../db/failure.js';
 import { LocalStackError } from '../local/types.js';
-import { watchForInterruption } from './interruption.js';
+import { endBy, watchForInterruption } from './interruption.js';
 import { readOptions } from './options.js';
 import { ensurePrismaClient } from './prisma-client.js';
 
@@ -37,10 +37,4 @@ function fail(error: unknown): void {
     (error as Error | undefined)?.name === 'ConfigError';
   console.error(known ? (error as Error).message : error);
   process.exitCode = 1;
-}
-
-/** Dies of the signal, now that all is ended: npm and the shell then say nothing of a failure. */
-function endBy(signal: NodeJS.Signals): void {
-  process.removeAllListeners(signal);
-  process.kill(process.pid, signal);
 }

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { pino } from 'pino';
 import { loadConfig } from '@app/platform/config/config.js';
@@ -28,7 +27,6 @@ export async function startService(
   signal: AbortSignal,
 ): Promise<RunningService> {
   const config = loadConfig(environment);
-  await mkdir(localFolder, { recursive: true });
   const url = `http://127.0.0.1:${config.PORT}`;
   if (watched) {
     const log = { file: logFile, name: serviceLog };

@@ -1,18 +1,12 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { ApiClient } from '../../apps/cli/src/api-client.js';
 import type { Job } from '../../apps/cli/src/api-answers.js';
 import { watchJob } from '../../apps/cli/src/watch-job.js';
-import { repositoryRoot } from '../local/paths.js';
 import { LocalStackError, type Log } from '../local/types.js';
 import { type Everything, modelsFolder } from './everything.js';
-import { clearTarget } from './leftovers.js';
+import { clearTarget, endLeftovers } from './leftovers.js';
+import { prepareModel } from './model.js';
 import type { QuickstartOptions } from './options.js';
 import { whatNext } from './what-next.js';
-
-/** The "model" whose files are copied: a package that is installed anyway, with a few thousand files. */
-const MODEL = 'rxjs';
-const source = join(repositoryRoot, 'node_modules', MODEL);
 
 /** Runs the main job and cancels a second one, in the terminal. Answers the line that sums the main job up. */
 export async function showMainJob(
@@ -23,13 +17,12 @@ export async function showMainJob(
 ): Promise<string> {
   const client = new ApiClient({ url, apiKey });
   const watching = { out: process.stdout, signal };
-  const { version } = JSON.parse(await readFile(join(source, 'package.json'), 'utf8')) as { version: string };
-  const modelId = `${MODEL}-${version}`;
-  const target = join(modelsFolder, modelId);
-  await clearTarget(client, target, say, signal);
+  await endLeftovers(client, say, signal);
+  const { name, version, id: modelId, source, target } = await prepareModel(modelsFolder, signal);
+  await clearTarget(target);
 
-  say(`\n1. A job that copies the files of ${MODEL} in batches, and tells the catalog when all are there:`);
-  const metadata = { productName: MODEL, productVersion: version, tilesetFilename: 'package.json' };
+  say(`\n1. A job that copies the files of ${name} in batches, and tells the catalog when all are there:`);
+  const metadata = { productName: name, productVersion: version, tilesetFilename: 'package.json' };
   const payload = { source, target, modelId, metadata };
   const started = performance.now();
   const ingest = await client.submit({ type: 'files.ingest', payload }, { signal });

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { open } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { repositoryRoot } from '../local/paths.js';
-import { endChild, hasEnded } from '../local/processes.js';
+import { endChild, hasEnded, remember } from '../local/processes.js';
 import { LocalStackError, type Log } from '../local/types.js';
 import { codeChanges } from './code-changes.js';
 
@@ -55,13 +55,14 @@ export async function startWatched(options: WatchedOptions): Promise<() => Promi
 async function launch({ environment, log }: WatchedOptions, flags: 'w' | 'a'): Promise<ChildProcess> {
   const output = await open(log.file, flags);
   try {
-    return spawn(process.execPath, SERVICE, {
+    const child = spawn(process.execPath, SERVICE, {
       cwd: repositoryRoot,
       env: { ...process.env, ...environment },
       // A group of its own: Ctrl-C reaches us only, and we end things in order.
       detached: true,
       stdio: ['ignore', output.fd, output.fd, 'ipc'],
     });
+    return remember(child);
   } finally {
     await output.close();
   }

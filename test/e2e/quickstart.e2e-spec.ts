@@ -39,11 +39,15 @@ afterEach(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 function quickstart(...args: string[]): Run {
+  return quickstartOn(folder, ...args);
+}
+
+function quickstartOn(dir: string, ...args: string[]): Run {
   const env = {
     PATH: process.env['PATH'],
     HOME: process.env['HOME'],
     PORT: String(port),
-    LONGHAUL_DIR: folder,
+    LONGHAUL_DIR: dir,
   };
   // A group of its own, as a terminal gives to a command: Ctrl-C reaches all of it.
   const child = spawn(process.execPath, [...MAIN, ...args], {
@@ -83,6 +87,18 @@ async function processesOfTheFolder(): Promise<string[]> {
   return found.filter((each) => each !== '');
 }
 
+/** What a user does who has read what the quickstart says: dev.json has the key. */
+async function submit(body: unknown): Promise<Record<string, unknown>> {
+  const { url, apiKey } = JSON.parse(await readFile(join(folder, 'dev.json'), 'utf8')) as Record<
+    string,
+    string
+  >;
+  const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
+  const response = await fetch(`${url}/jobs`, { method: 'POST', headers, body: JSON.stringify(body) });
+  expect(response.status).toBe(201);
+  return (await response.json()) as Record<string, unknown>;
+}
+
 async function expectNothingLeft(): Promise<void> {
   for (const file of ['stack.lock', 'stack.lock.old', 'dev.json'])
     expect([file, existsSync(join(folder, file))]).toEqual([file, false]);
@@ -96,6 +112,8 @@ describe('the quickstart', () => {
       const run = quickstart('--exit');
       await says(run, /\d\/\d+ tasks {2}active/);
       if (process.platform === 'linux') expect((await processesOfTheFolder()).length).toBeGreaterThan(2);
+      // More than the next tour could wait for.
+      await submit({ type: 'demo.wait', numTask: 50, payload: { durationMs: 60_000 } });
       process.kill(-(run.process.pid ?? 0), 'SIGINT');
       expect(await run.exited).toEqual([null, 'SIGINT']);
       expect(linesOf(run).at(-1)).toBe('Stopping.');
@@ -111,7 +129,9 @@ describe('the quickstart', () => {
       await says(run, 'The service answers');
 
       const second = quickstart('--exit');
-      expect(await second.exited).toEqual([1, null]);
+      const exited = await second.exited;
+      // If the first one has ended by then, what it said tells why.
+      expect([hasEnded(run.process) ? run.said : '', ...exited]).toEqual(['', 1, null]);
       expect(linesOf(second).at(-1)).toMatch(
         /^Port \d+ is in use: stop what uses it, or choose another, as in /,
       );
@@ -119,11 +139,24 @@ describe('the quickstart', () => {
 
       expect(await run.exited).toEqual([0, null]);
       expect(run.said).not.toContain('Initialising');
+      expect(run.said).toContain('Canceling 2 jobs that an earlier quickstart left unfinished.\n');
       expect(run.said).toMatch(/files\.ingest +100 % +(\d+)\/\1 tasks +completed/);
       expect(run.said).toMatch(/demo\.wait +\d\d % .* canceled/);
       expect(run.said).toContain('Try next: ');
       expect(linesOf(run).at(-1)).toMatch(LAST_LINE);
       await expectNothingLeft();
+    },
+    A_RUN_MS,
+  );
+
+  (process.platform === 'linux' ? test : test.skip)(
+    'says at once that nothing can be made in its folder',
+    async () => {
+      const run = quickstartOn('/proc/x', '--exit');
+      expect(await run.exited).toEqual([1, null]);
+      expect(linesOf(run).at(-1)).toBe(
+        'The folder /proc/x cannot be made or written (ENOENT): choose another with LONGHAUL_DIR.',
+      );
     },
     A_RUN_MS,
   );

@@ -1,5 +1,6 @@
 import { ApiError, UnexpectedAnswerError, UnreachableError } from './api-errors.js';
 import { CliError } from './cli-error.js';
+import { inOptions } from './in-options.js';
 import { plain } from './plain-text.js';
 
 /** One sentence on why a command failed and what helps, without a stack. */
@@ -24,9 +25,7 @@ function refusal({ url, status, problem }: ApiError): string {
       `--scopes jobs:read,jobs:write\`, and give it as LONGHAUL_API_KEY or --key.`
     );
   }
-  const { detail, errors = [] } = problem;
-  const more = errors.filter(({ message }) => !detail.includes(message));
-  const text = plain([detail, ...more.map(({ pointer, message }) => `${pointer}: ${message}`)].join(' '));
+  const text = plain(inOptions(problem));
   if (status === 403) return `${text} Make a key that may, with \`npm run cli -- keys create\`.`;
   return status >= 500 ? `The service at ${url} answered ${status}: ${text}` : text;
 }

@@ -33,11 +33,13 @@ let folder: string;
 let server: Server;
 let url: string;
 let page: unknown;
+let refused: unknown;
 let received: { path: string; key?: string; body?: unknown }[];
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'longhaul-cli-'));
   page = { jobs: [JOB], nextCursor: null };
+  refused = undefined;
   received = [];
   server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
@@ -63,6 +65,7 @@ afterEach(async () => {
 });
 
 function answer(route: string): [number, unknown] {
+  if (route === 'POST /jobs' && refused) return [400, refused];
   if (route === 'POST /jobs') return [201, { ...JOB, success: true }];
   if (route === 'GET /jobs') return [200, page];
   if (route === `POST /jobs/${ID}/cancel`) {
@@ -173,7 +176,8 @@ describe('cancel', () => {
   });
 
   test.each(['..', 'a/b', ''])('refuses the id "%s"', async (id) => {
-    expect(await longhaul(['cancel', id])).toMatchObject({ exitCode: 2, out: '' });
+    const err = expect.stringContaining('as `npm run cli -- list` shows it');
+    expect(await longhaul(['cancel', id])).toMatchObject({ exitCode: 2, out: '', err });
     expect(received).toEqual([]);
   });
 });
@@ -197,6 +201,25 @@ describe('a failure is one sentence', () => {
     expect(err).toMatch(/^[^\n]*keys create --owner[^\n]*LONGHAUL_API_KEY[^\n]*\n$/);
   });
 
+  test('which names the options that are wrong', async () => {
+    const errors = [
+      { pointer: '/numTask', message: 'At most 10000 tasks.' },
+      { pointer: '/payload/steps', message: 'Too big.' },
+      { pointer: 'Idempotency-Key', message: 'Too long.' },
+      { pointer: '/constructor', message: 'Not known.' },
+      { pointer: '/attempts', message: 'At most 100.' },
+    ];
+    const shown = errors.slice(0, 4).map(({ pointer, message }) => `${pointer}: ${message}`);
+    refused = { ...PROBLEM, status: 400, detail: shown.join('; '), errors };
+    expect(await longhaul(['submit', 'a', '--tasks', '999999'])).toEqual({
+      exitCode: 1,
+      out: '',
+      err:
+        '--tasks: At most 10000 tasks.; --payload /steps: Too big.; --idempotency-key: Too long.; ' +
+        '/constructor: Not known. --attempts: At most 100.\n',
+    });
+  });
+
   test('when there is no such job', async () => {
     const watched = await longhaul(['watch', ID.replace('1', '2')]);
     expect(watched).toEqual({ exitCode: 1, out: '', err: 'There is no job of this id. [2J\n' });
@@ -209,7 +232,10 @@ describe('a failure is one sentence', () => {
   });
 });
 
+const usage = (rest: string) => expect.stringMatching(`^Usage: npm run cli -- ${rest}`);
+
 test('help is no failure, and no command is one', async () => {
-  expect(await longhaul(['--help'])).toMatchObject({ exitCode: 0, err: '' });
+  expect(await longhaul(['--help'])).toMatchObject({ exitCode: 0, err: '', out: usage('\\[options') });
+  expect(await longhaul(['watch', '--help'])).toMatchObject({ exitCode: 0, out: usage('watch \\[options') });
   expect(await longhaul([])).toMatchObject({ exitCode: 2, out: '' });
 });

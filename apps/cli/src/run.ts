@@ -35,7 +35,7 @@ export async function run(argv: string[], around: Surroundings): Promise<number>
 }
 
 function program(cli: Cli): Command {
-  const program = new Command('longhaul')
+  const program = new Command('npm run cli --')
     .description('Submits, watches and cancels long background jobs.')
     .exitOverride()
     .configureOutput({

@@ -34,9 +34,19 @@ try {
   // A process that can take no more work ends, so that whoever runs it starts a new one.
   if (config.runsTasks) app.get(EngineHealth).onStuck((reason) => stop(reason, STUCK));
 } catch (error) {
-  logger.fatal({ err: error }, `longhaul cannot start: ${(error as Error).message}`);
+  const setting = error instanceof ConfigError ? error.message : portFailure(error as NodeJS.ErrnoException);
+  if (setting) logger.fatal({}, `longhaul cannot start: ${setting}`);
+  else logger.fatal({ err: error }, `longhaul cannot start: ${(error as Error).message}`);
   process.exitCode = 1;
   setTimeout(() => process.exit(1), 2000).unref();
+}
+
+/** What to say of an address that cannot be listened on; undefined for any other failure. */
+function portFailure({ syscall, code, port }: NodeJS.ErrnoException & { port?: number }): string | undefined {
+  if (syscall === 'getaddrinfo') return `HOST is no address of this machine (${code}).`;
+  if (syscall !== 'listen') return undefined;
+  const name = port !== undefined && port === config.METRICS_PORT ? 'METRICS_PORT' : 'PORT';
+  return `HOST and ${name} cannot be listened on (${code}).`;
 }
 
 function readConfig(): Config {

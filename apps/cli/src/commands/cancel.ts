@@ -11,7 +11,7 @@ const STOPS: Record<string, string> = {
   fenced: 'an attempt that did not stop is shut out, and nothing that it does counts',
 };
 
-/** `longhaul cancel <jobId>` */
+/** `npm run cli -- cancel <jobId>` */
 export function addCancel(program: Command, cli: Cli): void {
   withConnection(program.command('cancel').argument('<jobId>', 'the job', jobId))
     .description('Cancels a job.')

@@ -108,7 +108,7 @@ test('an interrupted watch leaves the job running and the terminal in order', as
   states = [ACTIVE];
   const { exitCode, out, err } = await watch({ tty: true, interruptAfter: 150 });
   expect(exitCode).toBe(130);
-  expect(err).toMatch(/^Job \S+ goes on: .*\n$/);
+  expect(err).toMatch(/^Job \S+ goes on: `npm run cli -- watch \S+` .* `npm run cli -- cancel \S+` .*\n$/);
   expect(out.lastIndexOf('\u001b[?25h')).toBeGreaterThan(out.lastIndexOf('\u001b[?25l'));
 });
 

@@ -22,7 +22,7 @@ export async function follow(cli: Cli, client: ApiClient, jobId: string): Promis
   } catch (error) {
     if (interrupted === 0) throw error;
     cli.note(
-      `Job ${jobId} goes on: \`longhaul watch ${jobId}\` shows it again, \`longhaul cancel ${jobId}\` ends it.`,
+      `Job ${jobId} goes on: \`npm run cli -- watch ${jobId}\` shows it again, \`npm run cli -- cancel ${jobId}\` ends it.`,
     );
     cli.exitWith(interrupted);
   } finally {

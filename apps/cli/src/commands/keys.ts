@@ -9,7 +9,7 @@ interface Flags {
   name: string;
 }
 
-/** `longhaul keys create`: prints the key alone. */
+/** `npm run cli -- keys create`: prints the key alone. */
 export function addKeys(program: Command, cli: Cli): void {
   const keys = program.command('keys').description('Manages API keys.');
   keys

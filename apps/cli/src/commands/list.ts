@@ -10,7 +10,7 @@ interface Flags extends ConnectionFlags {
   json?: boolean;
 }
 
-/** `longhaul list`: a page of the own jobs, newest first. */
+/** `npm run cli -- list`: a page of the own jobs, newest first. */
 export function addList(program: Command, cli: Cli): void {
   withConnection(program.command('list'))
     .description('Lists your jobs, newest first.')

@@ -4,7 +4,7 @@ import { CliError } from '../cli-error.js';
 import { readDatabaseUrl } from '../settings.js';
 import type { Cli } from '../surroundings.js';
 
-/** `longhaul migrate`: prints the names of the migrations that it applied. */
+/** `npm run cli -- migrate`: prints the names of the migrations that it applied. */
 export function addMigrate(program: Command, cli: Cli): void {
   program
     .command('migrate')

@@ -30,5 +30,5 @@ export function count(text: string): number {
 /** The id of a job. What could not be one would lead to another route of the service. */
 export function jobId(text: string): string {
   if (/^[0-9A-Za-z-]{1,64}$/.test(text)) return text;
-  throw new InvalidArgumentError('It must be the id of a job, as `longhaul list` shows it.');
+  throw new InvalidArgumentError('It must be the id of a job, as `npm run cli -- list` shows it.');
 }

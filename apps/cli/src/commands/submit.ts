@@ -16,7 +16,7 @@ interface Flags extends ConnectionFlags {
   watch?: boolean;
 }
 
-/** `longhaul submit <type>`: prints the id of the new job alone, or watches it. */
+/** `npm run cli -- submit <type>`: prints the id of the new job alone, or watches it. */
 export function addSubmit(program: Command, cli: Cli): void {
   withConnection(program.command('submit <type>'))
     .description('Submits a job.')

@@ -3,7 +3,7 @@ import type { Cli } from '../surroundings.js';
 import { follow } from './follow.js';
 import { connect, type ConnectionFlags, jobId, withConnection } from './options.js';
 
-/** `longhaul watch <jobId>`: exits with 0 when the job completed, 1 when it failed, 3 when it was canceled. */
+/** `npm run cli -- watch <jobId>`: exits with 0 when the job completed, 1 when it failed, 3 when it was canceled. */
 export function addWatch(program: Command, cli: Cli): void {
   withConnection(program.command('watch').argument('<jobId>', 'the job', jobId))
     .description('Shows a job until it has ended; Ctrl-C leaves it running.')

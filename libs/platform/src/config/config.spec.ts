@@ -125,6 +125,7 @@ describe('a bad value', () => {
     RETENTION: secret,
     SHUTDOWN_GRACE: secret,
     CATALOG_URL: `ftp://ann:${secret}@host`,
+    CATALOG_TOKEN: `${secret} ä`,
     CATALOG_TIMEOUT: secret,
     CATALOG_LINK_URL: secret,
     INGEST_ROOTS: secret,
@@ -151,15 +152,9 @@ describe('a bad value', () => {
   });
 
   test('has words of its own for every variable that the service reads', () => {
-    const words = refusal({ ...bad, CATALOG_TOKEN: undefined });
+    const words = refusal(bad);
     for (const name of Object.keys(bad)) expect(words).toContain(`${name} is not valid`);
-    const free = [
-      'HOST',
-      'CATALOG_TOKEN',
-      'CATALOG_LINK_NAME',
-      'CATALOG_LINK_DESCRIPTION',
-      'CATALOG_LINK_PROTOCOL',
-    ];
+    const free = ['HOST', 'CATALOG_LINK_NAME', 'CATALOG_LINK_DESCRIPTION', 'CATALOG_LINK_PROTOCOL'];
     expect([...Object.keys(bad), ...free].toSorted()).toEqual(NAMES.toSorted());
   });
 });
@@ -189,6 +184,8 @@ describe('one setting', () => {
     ['WORKER_TAGS', 'disk, gpu-2 ,net', ['disk', 'gpu-2', 'net']],
     ['SYNC_CRON', '*/5 * * * *', undefined],
     ['SYNC_CRON', '0 0 4 * * 1-5', undefined],
+    ['SYNC_CRON', '0 4 * JAN,MAR MON-FRI', undefined],
+    ['CATALOG_TOKEN', 'eyJ.a-b_c~d+e/f==', undefined],
     ['INGEST_ROOTS', ['/data', '/mnt/b c'].join(delimiter), ['/data', '/mnt/b c']],
     ['INGEST_ROOTS', `/data${delimiter}`, ['/data']],
     ['LOG_LEVEL', 'silent', undefined],
@@ -212,7 +209,10 @@ describe('one setting', () => {
     ['REDIS_PREFIX', ['LH', 'a b', 'a:b', '{a}', 'x'.repeat(51)]],
     ['CATALOG_URL', ['catalog', 'ftp://catalog', 'file:///etc/passwd', 'javascript:1']],
     ['WORKER_TAGS', ['', ' ', ',', 'disk,', 'Disk', 'a b', '*', '2gpu', 'x'.repeat(41)]],
-    ['SYNC_CRON', ['*', '* * * *', '* * * * * * *', '5s', '@hourly']],
+    ['CATALOG_TOKEN', ['a b', ' ', 'a\n', 'a\tb', 'hä', 'a\u0000b', 'a\u007f']],
+    ['SYNC_CRON', ['*', '* * * *', '* * * * * * *', '5s', '@hourly', '*  * * * *']],
+    ['SYNC_CRON', ['99 * * * * *', '60 * * * *', '*/0 * * * *', '5-2 * * * *', '1,,2 * * * *', 'a b c d e']],
+    ['SYNC_CRON', ['* * * * 8', '0 0 30 2 *', '0 0 0 31 4 *']],
     ['INGEST_ROOTS', ['data', './data', `/data${delimiter}data`]],
     ['LOG_LEVEL', ['INFO', 'verbose']],
   ])('%s refuses what is out of its range', (name, texts) => {

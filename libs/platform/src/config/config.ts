@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { delimiter, isAbsolute } from 'node:path';
 import { z } from 'zod';
+import { isCron } from './cron.js';
 
 export const SERVICE_TYPES = ['api', 'task-worker', 'all'] as const;
 
@@ -79,13 +80,17 @@ export const ENVIRONMENT = z.object({
   SWEEP_INTERVAL: duration('250ms', '10ms', '1m'),
   SYNC_CRON: z
     .string()
-    .regex(/^\S+( \S+){4,5}$/)
+    .refine(isCron)
     .default('*/5 * * * * *')
     .meta({ takes: 'a cron expression of five or six fields' }),
   RETENTION: duration('30d', '1s', '3650d'),
   SHUTDOWN_GRACE: duration('20s', '0ms', '10m'),
   CATALOG_URL: url('http', 'https').optional(),
-  CATALOG_TOKEN: z.string().min(1).optional().meta({ takes: 'a token' }),
+  CATALOG_TOKEN: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/)
+    .optional()
+    .meta({ takes: 'printable ASCII characters without spaces' }),
   CATALOG_TIMEOUT: duration('10s', '10ms', '5m'),
   CATALOG_LINK_URL: url('http', 'https').optional(),
   CATALOG_LINK_NAME: z.string().min(1).optional().meta({ takes: 'a name' }),
