@@ -49,14 +49,14 @@ export const PLANTED: Planted[] = [
   {
     name: 'a claim takes a task of any state',
     file: 'claim-tasks.ts',
-    find: ' AND t.status = ANY(${open}::text[])\n      ORDER BY',
-    replace: '\n      ORDER BY',
+    find: ' AND t.status = ANY(${open}::text[]), false)',
+    replace: ', false)',
     by: 'sequences',
   },
   {
     name: 'a repeated claim is not recognised',
     file: 'claim-tasks.ts',
-    find: `WHERE s.status = 'active' AND s.nonce = s.claim`,
+    find: `WHERE s.status = 'active' AND s.again`,
     replace: 'WHERE false',
     by: 'sequences',
   },
@@ -149,7 +149,7 @@ export const PLANTED: Planted[] = [
     file: 'finalization.ts',
     find: 'AND d.epoch = ${turn.epoch} ',
     replace: '',
-    by: 'sequences',
+    by: 'races',
   },
   {
     name: 'a turn of an earlier generation still writes',

@@ -1,5 +1,6 @@
 import type { PrismaClient, Sql } from '@app/platform/prisma/database.js';
 import { holding, inside, type Store } from '../integration/store/store-fixture.js';
+import { raceCount } from '@app/engine/store/in-transaction.js';
 import type { Call } from './call.js';
 import { inOrder } from './commands.js';
 import { emptyTables, openLane } from './lanes.js';
@@ -56,7 +57,10 @@ async function runRace(store: Store, race: Race, meeting: Meeting): Promise<stri
         return [`${race.name}: before it, "${shortIds(call.label)}" answered ${actual}`];
     }
     const calls: [Call, Call] = [race.first(model), race.second(model)];
+    raceCount.take();
     const { answers, possible } = await meet(calls, meeting, [one, other, third]);
+    // Postgres mends a deadlock, and who comes again finds all well: but one order of locks admits none.
+    if (raceCount.take() > 0) return [`${race.name}, ${meeting}: a deadlock`];
     const found = await actualView(third);
     const orders = possible.map((order) => {
       const after = structuredClone(model);

@@ -200,6 +200,27 @@ describe('an effect', () => {
 });
 
 describe('retention', () => {
+  test('deletes a job of very many tasks in parts, and nobody can retry what is left of it', async () => {
+    const [large, small] = [newJob({ tasks: 5 }), newJob({ tasks: 2 })];
+    for (const job of [large, small]) {
+      await acceptJobs(one, [job], LIFE);
+      await cancelJob(one, OWNER, job.jobId, BY);
+    }
+    const hours = { [large.jobId]: 60, [small.jobId]: 50 };
+    for (const [id, age] of Object.entries(hours))
+      await one.$executeRaw`
+        UPDATE jobs SET finished_at = now() - make_interval(hours => ${age}::int) WHERE id = ${id}::uuid`;
+    const tick = () => deleteOldJobs(one, 48 * 3_600_000, 100, 2);
+    expect(await tick()).toBe(0);
+    expect(await one.task.count({ where: { jobId: large.jobId } })).toBe(3);
+    expect(await retry(one, large.jobId)).toBeUndefined();
+    expect(await tick()).toBe(0);
+    expect(await tick()).toBe(1);
+    expect(await one.job.count({ where: { id: large.jobId } })).toBe(0);
+    expect(await tick()).toBe(1);
+    for (const { jobId } of [large, small]) expect(await one.task.count({ where: { jobId } })).toBe(0);
+  });
+
   test('deletes an old job with all that it has, never an open one, and frees its idempotency key', async () => {
     const idempotency = { key: 'kept', bodyHash: 'same' };
     const { jobId, tasks } = await running(one, { idempotency });

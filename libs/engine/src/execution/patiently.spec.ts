@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { ClaimedTask } from '../store/claim-tasks.js';
+import { EffectError } from '../store/commit-effect.js';
 import { patiently } from './patiently.js';
 import { RunningTask } from './running-tasks.js';
 
@@ -18,6 +19,16 @@ describe('a write of a handler', () => {
     let tries = 0;
     const write = () => Promise.reject(new Error(`broken ${++tries}`));
     await expect(patiently(attempt(), write)).rejects.toThrow('broken 1');
+    expect(tries).toBe(1);
+  });
+
+  test.each([
+    ['a time limit of Postgres', Object.assign(new Error('canceling statement'), { code: '57014' })],
+    ['a request of an effect to somebody else', new EffectError(outage)],
+  ])('is not repeated for %s', async (_what, error) => {
+    let tries = 0;
+    const write = () => (tries++, Promise.reject(error));
+    await expect(patiently(attempt(), write)).rejects.toBe(error instanceof EffectError ? outage : error);
     expect(tries).toBe(1);
   });
 

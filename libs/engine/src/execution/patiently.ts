@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isOutage } from '@app/platform/prisma/sql-errors.js';
+import { isDisconnect } from '@app/platform/prisma/sql-errors.js';
+import { EffectError } from '../store/commit-effect.js';
 import type { RunningTask } from './running-tasks.js';
 
 /** Between two tries while Postgres cannot be reached. */
@@ -14,7 +15,8 @@ export async function patiently<T>(running: RunningTask, write: () => Promise<T>
     try {
       return await write();
     } catch (error) {
-      if (!isOutage(error)) throw error;
+      if (error instanceof EffectError) throw error.cause;
+      if (!isDisconnect(error)) throw error;
       running.throwIfAborted();
       await delay(pause * (0.5 + Math.random() / 2));
       running.throwIfAborted();

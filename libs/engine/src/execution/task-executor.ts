@@ -15,6 +15,7 @@ import { AttemptAborts } from '../cancellation/attempt-aborts.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import type { ClaimedTask } from '../store/claim-tasks.js';
+import { lookAgain } from '../store/dispatch.js';
 import { commitEffect, StaleFenceError } from '../store/commit-effect.js';
 import type { Finish, FinishMember } from '../store/finish-tasks.js';
 import { saveCheckpoint } from '../store/task-progress.js';
@@ -32,6 +33,8 @@ import { TaskWrites } from './task-writes.js';
 
 /** The grace of a type that says nothing of its own; see JobTypeOptions.cancelGrace. */
 const CANCEL_GRACE_MS = 10_000;
+/** By then BullMQ has forgotten the message that is given up; one of the same id would be ignored. */
+const HAND_ON_MS = 250;
 /** A task of a type that this worker lacks is offered to the others again after this. */
 const UNKNOWN_TYPE_PAUSE_MS = 1000;
 
@@ -93,9 +96,9 @@ export class TaskExecutor {
       if (this.inHand.size <= 2 * this.config.MAX_CONCURRENT_TASKS) done();
     };
     try {
-      // Not claimed and so not lost: the sweeper offers it again.
       const claim = await this.writes.claim(taskId, epoch, this.stopSignal.signal);
-      if (!claim) return release();
+      if (claim === 'given-up') await this.handOn(taskId, epoch);
+      if (typeof claim === 'string') return release();
       const running = new RunningTask(claim.task, claim.leaseEnd);
       this.running.add(running);
       if (this.stopping) this.stop(running);
@@ -104,6 +107,17 @@ export class TaskExecutor {
       release();
       throw error;
     }
+  }
+
+  /** Its message ends here: another worker gets one of its own, a little later, when this one is gone. */
+  private async handOn(taskId: string, epoch: number): Promise<void> {
+    const delivery = { taskId, epoch, queue: '' };
+    const kinds = ['task', 'plan'] as const;
+    await lookAgain(
+      this.database.main,
+      kinds.map((kind) => ({ ...delivery, kind })),
+      HAND_ON_MS,
+    );
   }
 
   private async attempt(running: RunningTask, release: () => void): Promise<void> {

@@ -9,6 +9,7 @@ import { isBadData, isOutage, isRaceLost } from '@app/platform/prisma/sql-errors
 import { Batcher } from '../store/batcher.js';
 import { type ClaimedTask, type ClaimMember, type ClaimResult, claimTasks } from '../store/claim-tasks.js';
 import { type Finish, type FinishMember, finishTasks } from '../store/finish-tasks.js';
+import { renewLeases } from '../store/renew-leases.js';
 import { EngineMetrics } from './engine-metrics.js';
 import { WorkerIdentity } from './worker-identity.js';
 
@@ -42,27 +43,23 @@ export class TaskWrites {
   }
 
   /**
-   * Claims a task for this process, or answers undefined when it is not to be had. When the reply is lost, the claim
-   * may have been committed: it is asked for again under the same nonce, as long as its lease can last, and then under
-   * a new one, which such a claim refuses until the sweeper has judged it. While Postgres is away nobody could take the
-   * task; given up, it would wait until its message is missed.
-   * @param signal ends the tries: the message is given up
+   * Claims a task for this process. When the reply is lost, the claim may have been committed: it is asked for again
+   * under the same nonce, as long as Postgres is away, for nobody could take the task meanwhile; given up, it would wait
+   * until its message is missed. A claim that comes to light so late that its lease may have ended is renewed first.
+   * @param signal ends the tries
+   * @returns `not-open` when it is not to be had; `given-up` when the tries were ended
    */
   async claim(
     taskId: string,
     epoch: number,
     signal: AbortSignal,
-  ): Promise<{ task: ClaimedTask; leaseEnd: number } | undefined> {
-    let nonce = randomUUID();
+  ): Promise<{ task: ClaimedTask; leaseEnd: number } | 'not-open' | 'given-up'> {
+    const nonce = randomUUID();
     // Taken before the statement is sent, so that our clock gives the lease up before Postgres does.
     let asked = performance.now();
     let unanswered = false;
     let pause = AWAY_PAUSE_MS.least;
-    for (let attempt = 1; !signal.aborted; attempt++) {
-      if (unanswered && performance.now() > asked + this.config.LEASE / 2) {
-        nonce = randomUUID();
-        unanswered = false;
-      }
+    for (let attempt = 1; !signal.aborted || unanswered; attempt++) {
       if (!unanswered) asked = performance.now();
       const result = await this.claims.add({ taskId, nonce, epoch }).catch((error: Error) => {
         if (!isOutage(error) && !isRaceLost(error)) throw error;
@@ -70,20 +67,33 @@ export class TaskWrites {
         return undefined;
       });
       if (!result) {
+        if (signal.aborted) break;
         unanswered = true;
         await delay(pause * (0.5 + Math.random() / 2));
         pause = Math.min(pause * 2, AWAY_PAUSE_MS.most);
         continue;
       }
+      unanswered = false;
       this.metrics.claims.inc({ result: result.kind });
+      if (result.kind === 'not-open') return 'not-open';
       if (result.kind === 'claimed') {
         if (result.task.fence > 1) this.metrics.redelivered.inc();
-        return { task: result.task, leaseEnd: asked + this.config.LEASE };
+        const leaseEnd = await this.leaseEnd(result.task, asked);
+        return leaseEnd === undefined ? 'not-open' : { task: result.task, leaseEnd };
       }
-      if (result.kind === 'not-open') return undefined;
       await delay(BUSY_PAUSE_MS * Math.min(attempt, 20));
     }
-    return undefined;
+    return 'given-up';
+  }
+
+  /** When the lease of a claim ends that was first asked for at `asked`; undefined when it was lost. */
+  private async leaseEnd(task: ClaimedTask, asked: number): Promise<number | undefined> {
+    const { LEASE } = this.config;
+    const now = performance.now();
+    if (now < asked + LEASE / 2) return asked + LEASE;
+    const lease = { taskId: task.taskId, fence: task.fence };
+    const renewals = await renewLeases(this.database.hot, this.identity.id, [lease], LEASE);
+    return renewals.get(task.taskId) === 'renewed' ? now + LEASE : undefined;
   }
 
   /**
@@ -91,7 +101,7 @@ export class TaskWrites {
    * the attempt a failed one.
    * @param signal ends the tries: the process has to go
    */
-  async finish(member: FinishMember, signal: AbortSignal): Promise<Finish | undefined> {
+  async finish(member: FinishMember, signal: AbortSignal, substituted = false): Promise<Finish | undefined> {
     let pause = AWAY_PAUSE_MS.least;
     for (let attempt = 1; !signal.aborted;) {
       try {
@@ -101,7 +111,8 @@ export class TaskWrites {
         attempt++;
         await delay(BUSY_PAUSE_MS * attempt);
       } catch (error) {
-        if (isBadData(error)) return this.finish(unstorable(member, error), signal);
+        // If the substitute is refused too, it is the rows that are wrong, and repair will mend them.
+        if (isBadData(error) && !substituted) return this.finish(unstorable(member, error), signal, true);
         this.logger.warn(
           { taskId: member.taskId, reason: (error as Error).message },
           'a finish waits for Postgres',
@@ -114,7 +125,8 @@ export class TaskWrites {
   }
 
   private async finishAlone(member: FinishMember): Promise<Finish | undefined> {
-    return (await finishTasks(this.database.hot, [member], this.identity.actor, true)).get(member.taskId);
+    // Not on the few connections that claims and finishes share: this one may wait long.
+    return (await finishTasks(this.database.main, [member], this.identity.actor, true)).get(member.taskId);
   }
 }
 

@@ -4,6 +4,7 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
+import { isBadData } from '@app/platform/prisma/sql-errors.js';
 import { Redis } from '@app/platform/redis/redis.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
 import { EngineHealth } from '../execution/engine-health.js';
@@ -18,13 +19,15 @@ import {
   takeDueTasks,
 } from '../store/dispatch.js';
 import { FIRST_LOOK_MS } from '../store/accept-jobs.js';
-import { type FinishMember, finishTasks } from '../store/finish-tasks.js';
+import { type Finish, type FinishMember, finishTasks } from '../store/finish-tasks.js';
 import { failOverdueJobs, startDueJobs, takeDueJobs, untilNextDue } from '../store/timed-jobs.js';
 import { TaskSender } from './task-sender.js';
 
 const MOST_AT_ONCE = 500;
 /** A job that was locked is looked at again after this. */
 const BUSY_PAUSE_MS = 50;
+/** Tasks of a queue that this process lacks are left to others for so long. */
+const UNKNOWN_QUEUE_PAUSE_MS = 5000;
 /** After a send that failed. */
 const RETRY_MS = 1000;
 
@@ -94,8 +97,10 @@ export class Sweeper {
     const ended = due.filter((task) => task.leaseEnded);
     if (ended.length > 0) await this.expire(ended);
     const open = due.filter((task) => !task.leaseEnded);
-    if (open.length > 0) await this.send(open);
-    return full || ended.length > 0;
+    const strange = open.filter((task) => !this.sender.knows(task.queue));
+    if (strange.length > 0) await lookAgain(this.database.main, strange, UNKNOWN_QUEUE_PAUSE_MS);
+    const sent = await this.send(open.filter((task) => !strange.includes(task)));
+    return ended.length > 0 || (full && sent);
   }
 
   /** Jobs that are due begin, and jobs that are overdue end. Answers how many it has looked at. */
@@ -132,25 +137,39 @@ export class Sweeper {
     this.logger.error({ policy }, 'Redis has a maxmemory-policy other than noeviction: set it to noeviction');
   }
 
-  private async send(tasks: DueTask[]): Promise<void> {
+  /** False when Redis does not take them: then there is no use in looking for more at once. */
+  private async send(tasks: DueTask[]): Promise<boolean> {
+    if (tasks.length === 0) return true;
     const { incarnation } = this.sender;
     try {
       await this.sender.send(tasks);
       this.metrics.sent.inc({ by: 'sweeper' }, tasks.length);
       await noteSent(this.database.main, tasks, incarnation);
+      return true;
     } catch (error) {
       this.logger.debug({ reason: (error as Error).message }, 'tasks were not sent');
       await lookAgain(this.database.main, tasks, RETRY_MS);
+      return false;
     }
   }
 
   /** Judges attempts whose lease has ended; a worker that comes back late finds its fence refused. */
   private async expire(tasks: DueTask[]): Promise<void> {
-    const results = await finishTasks(
-      this.database.main,
-      tasks.map((task) => this.judge(task)),
-      'sweeper',
-    );
+    let results: Map<string, Finish>;
+    try {
+      const judged = tasks.map((task) => this.judge(task));
+      results = await finishTasks(this.database.main, judged, 'sweeper');
+    } catch (error) {
+      if (tasks.length === 1 || !isBadData(error)) throw error;
+      // One whose rows have drifted must not hold up the others.
+      const half = Math.ceil(tasks.length / 2);
+      const parts = [tasks.slice(0, half), tasks.slice(half)];
+      const failed = (await Promise.allSettled(parts.map((part) => this.expire(part)))).find(
+        (part) => part.status === 'rejected',
+      );
+      if (failed) throw failed.reason;
+      return;
+    }
     for (const task of tasks) {
       const result = results.get(task.taskId);
       if (result?.kind !== 'applied') continue;

@@ -52,6 +52,11 @@ export class TaskSender implements OnApplicationBootstrap, OnModuleDestroy {
     return this.life;
   }
 
+  /** Whether this process knows a queue; one of a newer or an older version may not. */
+  knows(queue: string): boolean {
+    return this.queues.has(queue);
+  }
+
   /** Sends in the background; what comes while a batch is on its way forms the next. */
   sendSoon(deliveries: Delivery[]): void {
     if (deliveries.length === 0 || this.incarnation === '') return;

@@ -1,5 +1,6 @@
 import type { Json, Transaction } from '@app/core';
 import { PrismaClient, type Sql } from '@app/platform/prisma/database.js';
+import { isDisconnect } from '@app/platform/prisma/sql-errors.js';
 import { limitTransaction } from './in-transaction.js';
 
 /** Limits of a handler's transaction, in milliseconds. */
@@ -17,7 +18,7 @@ export class StaleFenceError extends Error {
  * Runs an effect in a transaction and records it with its result under a key of the task, so that it happens once
  * however often the task is run: a later attempt gets the recorded result. The fence is looked at first without a
  * lock, for the effect may take long, and checked and locked as the last statement before the commit.
- * @throws {StaleFenceError} when the attempt has lost its task.
+ * @throws {StaleFenceError} when the attempt has lost its task; {EffectError} when the effect throws.
  */
 export async function commitEffect(
   client: PrismaClient,
@@ -31,6 +32,13 @@ export async function commitEffect(
     if (!(error instanceof KeyTakenError)) throw error;
     // The other's result is there now.
     return commitOnce(client, lease, key, effect);
+  }
+}
+
+/** What the effect itself has thrown, as its cause: however it looks, it is none of the database's. */
+export class EffectError extends Error {
+  constructor(cause: unknown) {
+    super('The effect has failed.', { cause });
   }
 }
 
@@ -52,7 +60,10 @@ function commitOnce(
       SELECT result FROM task_commits
       WHERE task_id = ${lease.taskId}::uuid AND generation = ${lease.generation} AND key = ${key}`;
     if (done) return done.result;
-    const result = await effect(transactionOf(tx));
+    const connection = { lost: false };
+    const result = await effect(transactionOf(tx, connection)).catch((error: unknown) => {
+      throw connection.lost ? error : new EffectError(error);
+    });
     const first = await tx.$executeRaw`
       INSERT INTO task_commits (task_id, generation, key, result)
       VALUES (${lease.taskId}::uuid, ${lease.generation}, ${key}, ${JSON.stringify(result)}::jsonb)
@@ -65,9 +76,18 @@ function commitOnce(
   }, LIMITS);
 }
 
-function transactionOf(tx: Sql & Pick<PrismaClient, '$queryRawUnsafe' | '$executeRawUnsafe'>): Transaction {
+/** What an effect may do. Notes when it was not the effect that failed but its connection. */
+function transactionOf(
+  tx: Sql & Pick<PrismaClient, '$queryRawUnsafe' | '$executeRawUnsafe'>,
+  connection: { lost: boolean },
+): Transaction {
+  const watched = <T>(answer: Promise<T>): Promise<T> =>
+    answer.catch((error: unknown) => {
+      connection.lost ||= isDisconnect(error);
+      throw error;
+    });
   return {
-    query: (sql, ...values) => tx.$queryRawUnsafe(sql, ...values),
-    execute: (sql, ...values) => tx.$executeRawUnsafe(sql, ...values),
+    query: <T>(sql: string, ...values: unknown[]) => watched(tx.$queryRawUnsafe<T[]>(sql, ...values)),
+    execute: (sql, ...values) => watched(tx.$executeRawUnsafe(sql, ...values)),
   };
 }

@@ -110,14 +110,28 @@ async function moveLook(
     WHERE d.id = l.id AND d.kind = l.kind`;
 }
 
-/** Makes everything due that was sent to another life of Redis; the same message ids are sent again. */
-export async function recallLost(sql: Sql, incarnation: string): Promise<number> {
-  return sql.$executeRaw`
-    UPDATE dispatch d SET look_again_at = clock_timestamp(), incarnation = ''
-    FROM (
-      SELECT id, kind FROM dispatch
-      WHERE kind IN ('task', 'plan') AND incarnation NOT IN ('', ${incarnation})
-      ORDER BY id FOR UPDATE SKIP LOCKED
-    ) l
-    WHERE d.id = l.id AND d.kind = l.kind`;
+/**
+ * Makes everything due that was sent to another life of Redis; the same message ids are sent again. What runs needs no
+ * message. A page at a time, for claims wait for the rows of a page.
+ */
+export async function recallLost(sql: Sql, incarnation: string, page = 1000): Promise<number> {
+  let recalled = 0;
+  for (let after = '00000000-0000-0000-0000-000000000000'; ;) {
+    const rows = await sql.$queryRaw<{ id: string; due: boolean }[]>`
+      WITH m AS MATERIALIZED (
+        SELECT d.id, d.kind FROM dispatch d
+        WHERE d.id > ${after}::uuid AND d.kind IN ('task', 'plan') AND d.incarnation NOT IN ('', ${incarnation})
+        ORDER BY d.id LIMIT ${page} FOR UPDATE SKIP LOCKED
+      ), u AS (
+        UPDATE dispatch d SET look_again_at = clock_timestamp(), incarnation = ''
+        FROM m JOIN tasks t ON t.id = m.id
+        WHERE d.id = m.id AND d.kind = m.kind AND t.status <> 'active'
+        RETURNING d.id
+      )
+      SELECT m.id::text AS id, m.id IN (SELECT id FROM u) AS due FROM m ORDER BY m.id`;
+    recalled += rows.filter((row) => row.due).length;
+    const last = rows.at(-1);
+    if (!last || rows.length < page) return recalled;
+    after = last.id;
+  }
 }

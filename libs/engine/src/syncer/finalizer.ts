@@ -36,6 +36,8 @@ import { CircuitBreaker } from './circuit-breaker.js';
 
 /** Failures of a job's own summarize or catalog that fail the job. */
 const OWN_FAILURES = 3;
+/** How long they may take together. */
+const OWN_LIMIT_MS = 60_000;
 /** A job whose type this process lacks is left to others. */
 const UNKNOWN_TYPE_PAUSE_MS = 5000;
 /** POSTs of a record that is said to be there and is not seen, before that counts as a no. Readers may lag behind. */
@@ -152,7 +154,7 @@ export class Finalizer {
     }
     let made: { result: Json | undefined; entry: CatalogEntry | undefined };
     try {
-      made = await this.compute(job, handler);
+      made = await inTime(this.compute(job, handler));
     } catch (error) {
       await this.failOwn(job, error);
       return 'over';
@@ -223,6 +225,17 @@ export class Finalizer {
     this.logger.info({ jobId: job.jobId, reason, delayMs }, 'a finalization goes on later');
     await postponeFinalization(this.database.main, job, delayMs, reason);
   }
+}
+
+/** Summarizing has no signal: one that never ends must not keep a place among the few that are finalized at a time. */
+function inTime<T>(work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = setTimeout(
+      () => reject(new Error(`The result was not made within ${OWN_LIMIT_MS / 1000} s.`)),
+      OWN_LIMIT_MS,
+    );
+    work.then(resolve, reject).finally(() => clearTimeout(late));
+  });
 }
 
 function clean(entry: CatalogEntry): CatalogEntry {

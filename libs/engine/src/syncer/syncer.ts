@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { CronJob } from 'cron';
@@ -8,7 +9,7 @@ import { Database } from '@app/platform/prisma/database.js';
 import { fenceLostStops } from '../store/cancel-stops.js';
 import { type DueFinalization, renewTurn, takeDueFinalizations } from '../store/finalization.js';
 import { repairJobs } from '../store/repair-jobs.js';
-import { deleteOldJobs } from '../store/retention.js';
+import { deleteOldJobs, deleteOldWorkers } from '../store/retention.js';
 import { FinalizePoke } from './finalize-poke.js';
 import { Finalizer } from './finalizer.js';
 
@@ -58,7 +59,13 @@ export class Syncer {
     if (this.schedules.doesExist('cron', 'syncer')) this.schedules.deleteCronJob('syncer');
     this.stopping.abort();
     await this.ticking;
-    await Promise.all(this.finalizing);
+    // What hangs beyond the grace is left to others when its turn is over.
+    const late = new AbortController();
+    await Promise.race([
+      Promise.all(this.finalizing),
+      delay(this.config.SHUTDOWN_GRACE, undefined, { signal: late.signal }).catch(() => {}),
+    ]);
+    late.abort();
   }
 
   /** One tick, or another one after that which is under way. */
@@ -127,6 +134,8 @@ export class Syncer {
 
   /** Forgets ended jobs whose time is over; a few batches a tick, so that a backlog holds nothing up. */
   private async forget(): Promise<void> {
+    const { RETENTION, LEASE } = this.config;
+    await deleteOldWorkers(this.database.main, Math.max(RETENTION, 10 * LEASE));
     for (let batch = 0; batch < DELETE_BATCHES && !this.stopping.signal.aborted; batch++) {
       const deleted = await deleteOldJobs(this.database.main, this.config.RETENTION, DELETE_BATCH);
       if (deleted > 0) this.logger.info({ jobs: deleted }, 'old jobs were deleted');

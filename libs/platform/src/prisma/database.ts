@@ -2,6 +2,7 @@ import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@
 import { PrismaPg } from '@prisma/adapter-pg';
 import type { Config } from '../config/config.js';
 import type { Logger } from '../observability/logger.js';
+import { bootFailure } from './boot-failure.js';
 import { Prisma, PrismaClient } from './generated/client.js';
 import { findSessions, type Sessions } from './sessions.js';
 
@@ -29,21 +30,27 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy {
   readonly pulse: PrismaClient;
   /** Transactions of handlers, which may be slow. */
   readonly effects: PrismaClient;
+  private readonly url: string;
 
   private constructor(
     config: Config,
     sessions: Sessions,
     private readonly logger: Logger,
   ) {
+    this.url = config.DATABASE_URL;
     const plain: Sessions = { connectionString: config.DATABASE_URL, statementName: undefined };
-    const connect = (max: number, { connectionString, statementName } = sessions) =>
+    const connect = (
+      max: number,
+      { connectionString, statementName } = sessions,
+      patienceMs = STATEMENT_TIMEOUT_MS,
+    ) =>
       new PrismaClient({
         adapter: new PrismaPg(
           {
             connectionString,
             max,
             connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-            query_timeout: STATEMENT_TIMEOUT_MS,
+            query_timeout: patienceMs,
             application_name: `longhaul-${config.SERVICE_TYPE}`,
           },
           {
@@ -55,7 +62,8 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy {
       });
     this.main = connect(config.DATABASE_POOL);
     this.hot = config.runsTasks ? connect(4) : this.main;
-    this.pulse = config.runsTasks ? connect(1) : this.main;
+    // A beat that is not answered must be asked again while the leases last, and not on a connection that is dead.
+    this.pulse = config.runsTasks ? connect(2, sessions, config.LEASE / 3) : this.main;
     // What users ask of their tables is planned as they know it.
     this.effects = connect(
       config.runsTasks ? Math.min(config.MAX_CONCURRENT_TASKS, config.DATABASE_POOL) : 1,
@@ -63,9 +71,14 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy {
     );
   }
 
-  /** Opens the connections, in the way that what is between us and Postgres allows. @throws when it is out of reach. */
+  /**
+   * Opens the connections, in the way that what is between us and Postgres allows.
+   * @throws {ConfigError} when it is out of reach.
+   */
   static async open(config: Config, logger: Logger): Promise<Database> {
-    const sessions = await findSessions(config.DATABASE_URL, CONNECT_TIMEOUT_MS);
+    const sessions = await findSessions(config.DATABASE_URL, CONNECT_TIMEOUT_MS).catch((error: unknown) => {
+      throw bootFailure(error, config.DATABASE_URL);
+    });
     if (!sessions.statementName)
       logger.info({}, 'a pooler lends the connections to Postgres: no statement is prepared');
     return new Database(config, sessions, logger);
@@ -73,7 +86,11 @@ export class Database implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** Fails the boot when the database cannot be reached or was never migrated. */
   async onApplicationBootstrap(): Promise<void> {
-    await this.main.$queryRaw`SELECT 1 FROM settings LIMIT 1`;
+    try {
+      await this.main.$queryRaw`SELECT 1 FROM settings LIMIT 1`;
+    } catch (error) {
+      throw bootFailure(error, this.url);
+    }
   }
 
   /** Whether Postgres answers within a second. */

@@ -63,6 +63,20 @@ export function isOutage(error: unknown): boolean {
   return false;
 }
 
+/** Whether the connection to the database was lost or could not be made: an outage, but none of its time limits. */
+export function isDisconnect(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state !== undefined) return /^(08|57P0)/.test(state);
+  for (const { code, name, message } of causes(error)) {
+    if (typeof code === 'string' && /^(P1001|P1002|P1017|P2024|ECONN\w+|ETIMEDOUT|EPIPE)$/.test(code))
+      return true;
+    if (typeof message !== 'string') continue;
+    if (code === undefined && message !== 'Query read timeout' && LOST.has(message)) return true;
+    if (name === 'DriverAdapterError' && /connect|terminat|notreachable/i.test(message)) return true;
+  }
+  return false;
+}
+
 function* causes(error: unknown): Generator<Record<string, unknown>> {
   const open: unknown[] = [error];
   for (let depth = 0; open.length > 0 && depth < 20; depth++) {
