@@ -192,3 +192,16 @@ describe('a file of the target', () => {
     expect(await refusal(confinedTarget(at('out'), 'x/a', roots))).toMatch(/lies outside/);
   });
 });
+
+test('a target that other tasks make meanwhile is no link to nowhere', async () => {
+  for (let round = 0; round < 150; round++) {
+    const target = `out/made-${round}/a/b`;
+    const files = await Promise.all(
+      Array.from({ length: 4 }, async (_, nth) => {
+        const { target: real } = await folders('in/model', target);
+        return confinedTarget(real, `${nth}/file`, roots);
+      }),
+    );
+    expect(files).toEqual([0, 1, 2, 3].map((nth) => at(`${target}/${nth}/file`)));
+  }
+});

@@ -120,14 +120,16 @@ export async function isOpenAt(handle: FileHandle, path: string): Promise<boolea
 /** Resolves the links of a path as far as it exists, and adds what does not exist yet. */
 async function follow(path: string, what: string): Promise<{ real: string; exists: boolean }> {
   const missing: string[] = [];
-  for (let existing = resolve(path); ; existing = dirname(existing)) {
+  for (let existing = resolve(path); ;) {
     const real = await reading(what, () => realpath(existing).catch(undefinedWhenMissing));
     if (real !== undefined) return { real: join(real, ...missing), exists: missing.length === 0 };
+    const found = await lstat(existing).catch(undefinedWhenMissing);
     // Such a link has no real path, and writing through it would make one anywhere.
-    if (await lstat(existing).catch(undefinedWhenMissing)) {
-      throw new PermanentError(`${what} leads through a link to nowhere.`);
-    }
+    if (found?.isSymbolicLink()) throw new PermanentError(`${what} leads through a link to nowhere.`);
+    // Another task has made it in between: it is looked at again.
+    if (found) continue;
     missing.unshift(basename(existing));
+    existing = dirname(existing);
   }
 }
 
