@@ -17,6 +17,8 @@ const integration = {
 const base = {
   rootDir: import.meta.dirname ?? new URL('.', import.meta.url).pathname,
   testEnvironment: 'node',
+  // What the quickstart has copied are packages too, twice.
+  modulePathIgnorePatterns: ['<rootDir>/.longhaul/'],
   extensionsToTreatAsEsm: ['.ts'],
   setupFiles: ['<rootDir>/test/support/setup-test-file.ts'],
   transform: { '^.+\\.ts$': ['@swc/jest', swc] },
