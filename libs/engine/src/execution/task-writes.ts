@@ -11,13 +11,12 @@ import { type ClaimedTask, type ClaimMember, type ClaimResult, claimTasks } from
 import { type Finish, type FinishMember, finishTasks } from '../store/finish-tasks.js';
 import { renewLeases } from '../store/renew-leases.js';
 import { EngineMetrics } from './engine-metrics.js';
+import { outagePause } from './outage-pause.js';
 import { WorkerIdentity } from './worker-identity.js';
 
 /** Tries with the others of a batch, before a member whose job row is locked is written alone and waits. */
 const BUSY_TRIES = 3;
 const BUSY_PAUSE_MS = 5;
-/** Between two tries while Postgres cannot be reached. */
-const AWAY_PAUSE_MS = { least: 50, most: 2000 };
 
 /** Claims and finishes attempts, many at a time. */
 @Injectable()
@@ -58,7 +57,7 @@ export class TaskWrites {
     // Taken before the statement is sent, so that our clock gives the lease up before Postgres does.
     let asked = performance.now();
     let unanswered = false;
-    let pause = AWAY_PAUSE_MS.least;
+    const pause = outagePause();
     for (let attempt = 1; !signal.aborted || unanswered; attempt++) {
       if (!unanswered) asked = performance.now();
       const result = await this.claims.add({ taskId, nonce, epoch }).catch((error: Error) => {
@@ -69,8 +68,7 @@ export class TaskWrites {
       if (!result) {
         if (signal.aborted) break;
         unanswered = true;
-        await delay(pause * (0.5 + Math.random() / 2));
-        pause = Math.min(pause * 2, AWAY_PAUSE_MS.most);
+        await pause();
         continue;
       }
       unanswered = false;
@@ -102,7 +100,7 @@ export class TaskWrites {
    * @param signal ends the tries: the process has to go
    */
   async finish(member: FinishMember, signal: AbortSignal, substituted = false): Promise<Finish | undefined> {
-    let pause = AWAY_PAUSE_MS.least;
+    const pause = outagePause();
     for (let attempt = 1; !signal.aborted;) {
       try {
         const finish = await (attempt <= BUSY_TRIES ? this.finishes.add(member) : this.finishAlone(member));
@@ -117,8 +115,7 @@ export class TaskWrites {
           { taskId: member.taskId, reason: (error as Error).message },
           'a finish waits for Postgres',
         );
-        await delay(pause * (0.5 + Math.random() / 2));
-        pause = Math.min(pause * 2, AWAY_PAUSE_MS.most);
+        await pause();
       }
     }
     return undefined;

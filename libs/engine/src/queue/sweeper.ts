@@ -4,7 +4,6 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
-import { isBadData } from '@app/platform/prisma/sql-errors.js';
 import { Redis } from '@app/platform/redis/redis.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
 import { EngineHealth } from '../execution/engine-health.js';
@@ -19,6 +18,7 @@ import {
   takeDueTasks,
 } from '../store/dispatch.js';
 import { FIRST_LOOK_MS } from '../store/accept-jobs.js';
+import { Batcher } from '../store/batcher.js';
 import { type Finish, type FinishMember, finishTasks } from '../store/finish-tasks.js';
 import { failOverdueJobs, startDueJobs, takeDueJobs, untilNextDue } from '../store/timed-jobs.js';
 import { TaskSender } from './task-sender.js';
@@ -38,6 +38,7 @@ const RETRY_MS = 1000;
  */
 @Injectable()
 export class Sweeper {
+  private readonly expiries: Batcher<FinishMember, Finish>;
   private stopped = false;
   /** When the next look at all due work is made, by `performance.now()`: the first at the start. */
   private allAgainAt = 0;
@@ -55,7 +56,12 @@ export class Sweeper {
     private readonly health: EngineHealth,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {}
+  ) {
+    this.expiries = new Batcher(
+      (member) => member.taskId,
+      (members) => finishTasks(database.main, members, 'sweeper'),
+    );
+  }
 
   start(): void {
     this.loop = this.run();
@@ -155,21 +161,19 @@ export class Sweeper {
 
   /** Judges attempts whose lease has ended; a worker that comes back late finds its fence refused. */
   private async expire(tasks: DueTask[]): Promise<void> {
-    let results: Map<string, Finish>;
-    try {
-      const judged = tasks.map((task) => this.judge(task));
-      results = await finishTasks(this.database.main, judged, 'sweeper');
-    } catch (error) {
-      if (tasks.length === 1 || !isBadData(error)) throw error;
-      // One whose rows have drifted must not hold up the others.
-      const half = Math.ceil(tasks.length / 2);
-      const parts = [tasks.slice(0, half), tasks.slice(half)];
-      const failed = (await Promise.allSettled(parts.map((part) => this.expire(part)))).find(
-        (part) => part.status === 'rejected',
-      );
-      if (failed) throw failed.reason;
-      return;
-    }
+    const results = new Map<string, Finish>();
+    await Promise.all(
+      tasks.map(async (task) => {
+        try {
+          results.set(task.taskId, await this.expiries.add(this.judge(task)));
+        } catch (error) {
+          this.logger.warn(
+            { taskId: task.taskId, reason: (error as Error).message },
+            'a lease was not judged',
+          );
+        }
+      }),
+    );
     for (const task of tasks) {
       const result = results.get(task.taskId);
       if (result?.kind !== 'applied') continue;

@@ -3,6 +3,7 @@ import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy }
 import type { Queue } from 'bullmq';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Redis } from '@app/platform/redis/redis.js';
+import { inTime } from '../execution/in-time.js';
 import type { Delivery } from '../store/dispatch.js';
 
 /** Injection token of the BullMQ queues, by name. */
@@ -61,7 +62,7 @@ export class TaskSender implements OnApplicationBootstrap, OnModuleDestroy {
   sendSoon(deliveries: Delivery[]): void {
     if (deliveries.length === 0 || this.incarnation === '') return;
     for (const delivery of deliveries) this.waiting.push(delivery);
-    this.sending ??= this.sendWaiting().finally(() => (this.sending = undefined));
+    this.sending ??= this.sendWaiting();
   }
 
   private async sendWaiting(): Promise<void> {
@@ -75,6 +76,8 @@ export class TaskSender implements OnApplicationBootstrap, OnModuleDestroy {
         this.logger.warn({ reason: (error as Error).message }, 'tasks were not sent; the sweeper will');
       }
     }
+    // In the same turn as the last look: what comes later starts anew.
+    this.sending = undefined;
   }
 
   /** Sends, and settles when Redis has them all; rejects when it is away or does not answer. */
@@ -85,7 +88,8 @@ export class TaskSender implements OnApplicationBootstrap, OnModuleDestroy {
       const queue = this.queues.get(name);
       if (!queue) throw new Error(`There is no queue "${name}" in this process.`);
       for (let at = 0; at < group.length; at += MOST_AT_ONCE) {
-        await inTime(queue.addBulk(group.slice(at, at + MOST_AT_ONCE).map(toMessage)));
+        const adding = queue.addBulk(group.slice(at, at + MOST_AT_ONCE).map(toMessage));
+        await inTime(adding, SEND_TIMEOUT_MS, `Redis did not confirm within ${SEND_TIMEOUT_MS} ms.`);
       }
     }
   }
@@ -104,14 +108,4 @@ function toMessage({ taskId, epoch }: Delivery) {
 export function readMessageId(messageId: string): { taskId: string; epoch: number } {
   const [taskId = '', epoch] = messageId.split('.');
   return { taskId, epoch: Number(epoch) };
-}
-
-function inTime<T>(work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = setTimeout(
-      () => reject(new Error(`Redis did not confirm within ${SEND_TIMEOUT_MS} ms.`)),
-      SEND_TIMEOUT_MS,
-    );
-    work.then(resolve, reject).finally(() => clearTimeout(late));
-  });
 }

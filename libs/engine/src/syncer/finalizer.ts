@@ -18,6 +18,7 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
+import { inTime } from '../execution/in-time.js';
 import { EngineMetrics } from '../execution/engine-metrics.js';
 import { WorkerIdentity } from '../execution/worker-identity.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
@@ -38,6 +39,7 @@ import { CircuitBreaker } from './circuit-breaker.js';
 const OWN_FAILURES = 3;
 /** How long they may take together. */
 const OWN_LIMIT_MS = 60_000;
+const OWN_LATE = `The result was not made within ${OWN_LIMIT_MS / 1000} s.`;
 /** A job whose type this process lacks is left to others. */
 const UNKNOWN_TYPE_PAUSE_MS = 5000;
 /** POSTs of a record that is said to be there and is not seen, before that counts as a no. Readers may lag behind. */
@@ -154,7 +156,8 @@ export class Finalizer {
     }
     let made: { result: Json | undefined; entry: CatalogEntry | undefined };
     try {
-      made = await inTime(this.compute(job, handler));
+      // It has no signal, and one that never ends must not keep a place among the few at a time.
+      made = await inTime(this.compute(job, handler), OWN_LIMIT_MS, OWN_LATE);
     } catch (error) {
       await this.failOwn(job, error);
       return 'over';
@@ -225,17 +228,6 @@ export class Finalizer {
     this.logger.info({ jobId: job.jobId, reason, delayMs }, 'a finalization goes on later');
     await postponeFinalization(this.database.main, job, delayMs, reason);
   }
-}
-
-/** Summarizing has no signal: one that never ends must not keep a place among the few that are finalized at a time. */
-function inTime<T>(work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = setTimeout(
-      () => reject(new Error(`The result was not made within ${OWN_LIMIT_MS / 1000} s.`)),
-      OWN_LIMIT_MS,
-    );
-    work.then(resolve, reject).finally(() => clearTimeout(late));
-  });
 }
 
 function clean(entry: CatalogEntry): CatalogEntry {
