@@ -84,7 +84,8 @@ describe('a dedupe key', () => {
     expect(await accept(newJob(of))).toEqual({ kind: 'replayed', jobId: first.jobId });
     await cancelJob(one, OWNER, first.jobId, BY);
     expect(await accept(newJob(of))).toEqual({ kind: 'replayed', jobId: first.jobId });
-    // The key that the repeat took on its way stands in nobody's way.
+    // What the repeat took on its way is let go of at once.
+    expect(await one.dedupeKey.count({ where: of.dedupe[0]! })).toBe(0);
     expect(await accept(newJob({ dedupe: of.dedupe }))).toMatchObject({ kind: 'accepted' });
   });
 

@@ -24,8 +24,8 @@ const at = (path: string) => join(base, path);
 
 beforeEach(async () => {
   base = await realpath(await mkdtemp(join(tmpdir(), 'files-ingest-')));
-  for (const folder of ['root/model', 'outside']) await mkdir(at(folder), { recursive: true });
-  ingest = new FilesIngest({ INGEST_ROOTS: [at('root')] });
+  for (const folder of ['inside/model', 'outside']) await mkdir(at(folder), { recursive: true });
+  ingest = new FilesIngest({ INGEST_ROOTS: [at('inside')] });
 });
 afterEach(() => rm(base, { recursive: true, force: true }));
 
@@ -37,7 +37,7 @@ async function put(files: Record<string, string | Buffer>): Promise<void> {
 }
 
 function jobOf(payload: object = {}): JobView<IngestPayload> {
-  const input = { source: at('root/model'), target: at('root/out'), ...payload };
+  const input = { source: at('inside/model'), target: at('inside/out'), ...payload };
   return {
     jobId: 'job-1',
     type: 'files.ingest',
@@ -92,7 +92,7 @@ test('the policy', () => {
 describe('the plan', () => {
   test('puts 250 files into batches of 100', async () => {
     const names = Array.from({ length: 250 }, (_, n) => `${n % 3}/tile-${String(n).padStart(3, '0')}.b3dm`);
-    await put(Object.fromEntries(names.map((name) => [`root/model/${name}`, name])));
+    await put(Object.fromEntries(names.map((name) => [`inside/model/${name}`, name])));
     const batches = await plan();
     expect(batches.map(({ key, payload }) => [key, payload.files.length])).toEqual([
       ['batch-0001', 100],
@@ -104,7 +104,7 @@ describe('the plan', () => {
   });
 
   test('makes no empty batch when the last one is full', async () => {
-    await put({ 'root/model/a': '', 'root/model/b': '' });
+    await put({ 'inside/model/a': '', 'inside/model/b': '' });
     expect(await plan({ batchSize: 1 })).toEqual([
       { key: 'batch-0001', payload: { files: ['a'] } },
       { key: 'batch-0002', payload: { files: ['b'] } },
@@ -113,8 +113,8 @@ describe('the plan', () => {
   });
 
   test('refuses a folder without files', async () => {
-    await mkdir(at('root/model/empty'));
-    expect(await refusal(plan())).toBe('The folder /root/model holds no files.');
+    await mkdir(at('inside/model/empty'));
+    expect(await refusal(plan())).toBe('The folder /inside/model holds no files.');
   });
 
   test('refuses everything while INGEST_ROOTS is not set', async () => {
@@ -123,30 +123,30 @@ describe('the plan', () => {
   });
 
   test('refuses folders outside the roots', async () => {
-    await put({ 'root/model/a': '' });
+    await put({ 'inside/model/a': '' });
     expect(await refusal(plan({ source: at('outside') }))).toMatch(/^The source \/outside lies outside/);
-    expect(await refusal(plan({ target: `${at('root')}/../outside` }))).toMatch(
+    expect(await refusal(plan({ target: `${at('inside')}/../outside` }))).toMatch(
       /^The target .* lies outside/,
     );
-    expect(await refusal(plan({ target: at('root/model/out') }))).toMatch(/lies inside the source/);
+    expect(await refusal(plan({ target: at('inside/model/out') }))).toMatch(/lies inside the source/);
   });
 
   test('stops when told to', async () => {
-    await put({ 'root/model/a': '' });
+    await put({ 'inside/model/a': '' });
     await expect(plan({}, AbortSignal.abort())).rejects.toMatchObject({ name: 'AbortError' });
   });
 });
 
 describe('a batch', () => {
-  beforeEach(() => put({ 'root/model/b': 'bbb', 'root/model/lod/a': 'a', 'root/model/empty': '' }));
+  beforeEach(() => put({ 'inside/model/b': 'bbb', 'inside/model/lod/a': 'a', 'inside/model/empty': '' }));
   const files = ['b', 'empty', 'lod/a'];
   const lines = [`${sha256('bbb')}  b\n`, `${sha256('')}  empty\n`, `${sha256('a')}  lod/a\n`];
   const checksum = sha256(lines.toSorted().join(''));
 
   test('is copied, and says what it did', async () => {
     expect(await run(files)).toEqual({ files: 3, bytes: 4, skipped: 0, checksum });
-    expect(await readFile(at('root/out/lod/a'), 'utf8')).toBe('a');
-    expect((await readdir(at('root/out'), { recursive: true })).toSorted()).toEqual([
+    expect(await readFile(at('inside/out/lod/a'), 'utf8')).toBe('a');
+    expect((await readdir(at('inside/out'), { recursive: true })).toSorted()).toEqual([
       'b',
       'empty',
       'lod',
@@ -157,13 +157,13 @@ describe('a batch', () => {
   test('skips on a rerun what is there, and copies what changed', async () => {
     await run(files);
     expect(await run(files)).toEqual({ files: 3, bytes: 4, skipped: 3, checksum });
-    await put({ 'root/model/b': 'BBB' });
+    await put({ 'inside/model/b': 'BBB' });
     expect(await run(files)).toMatchObject({ files: 3, bytes: 4, skipped: 2 });
-    expect(await readFile(at('root/out/b'), 'utf8')).toBe('BBB');
+    expect(await readFile(at('inside/out/b'), 'utf8')).toBe('BBB');
   });
 
   test('reports the files done, and how far a large one is', async () => {
-    await put({ 'root/model/large': Buffer.alloc(2 * 1024 * 1024) });
+    await put({ 'inside/model/large': Buffer.alloc(2 * 1024 * 1024) });
     const reports: [number, Json | undefined][] = [];
     await run(['b', 'large'], { onProgress: (percent, detail) => reports.push([percent, detail]) });
     const bytes = 3 + 2 * 1024 * 1024;
@@ -175,36 +175,36 @@ describe('a batch', () => {
   });
 
   test('leaves no part when it is told to stop amid a file', async () => {
-    await put({ 'root/model/large': Buffer.alloc(3 * 1024 * 1024) });
+    await put({ 'inside/model/large': Buffer.alloc(3 * 1024 * 1024) });
     const controller = new AbortController();
     const onProgress = (percent: number) => {
       if (percent > 50 && percent < 100) controller.abort();
     };
     const stopped = run(['b', 'large'], { signal: controller.signal, onProgress });
     await expect(stopped).rejects.toMatchObject({ name: 'AbortError' });
-    expect(await readdir(at('root/out'))).toEqual(['b']);
+    expect(await readdir(at('inside/out'))).toEqual(['b']);
     expect(await run(['b', 'large'])).toMatchObject({ files: 2, skipped: 1 });
   });
 
   test('refuses a file that became a link out of the roots', async () => {
     await put({ 'outside/secret': 'secret' });
-    await rm(at('root/model/b'));
-    await symlink('../../outside/secret', at('root/model/b'));
+    await rm(at('inside/model/b'));
+    await symlink('../../outside/secret', at('inside/model/b'));
     expect(await refusal(run(files))).toBe('The file b lies outside the folders of INGEST_ROOTS.');
-    expect(existsSync(at('root/out/b'))).toBe(false);
+    expect(existsSync(at('inside/out/b'))).toBe(false);
   });
 
   test('refuses a source that became a link out of the roots', async () => {
-    await rename(at('root/model'), at('outside/model'));
-    await symlink('../outside/model', at('root/model'));
+    await rename(at('inside/model'), at('outside/model'));
+    await symlink('../outside/model', at('inside/model'));
     expect(await refusal(run(files))).toBe(
-      'The source /root/model lies outside the folders of INGEST_ROOTS.',
+      'The source /inside/model lies outside the folders of INGEST_ROOTS.',
     );
   });
 
   test('refuses a folder of the target that became a link out of the roots', async () => {
     await run(['b']);
-    await symlink('../../outside', at('root/out/lod'));
+    await symlink('../../outside', at('inside/out/lod'));
     expect(await refusal(run(files))).toBe('The target of lod/a lies outside the folders of INGEST_ROOTS.');
     expect(await readdir(at('outside'))).toEqual([]);
   });

@@ -47,7 +47,8 @@ export type Acceptance =
 
 /**
  * Writes jobs with their tasks, dispatch rows and first event in one statement, so that a job exists whole or
- * not at all. Of several submits with one idempotency key the first to commit wins and the others get its job.
+ * not at all. Of several submits with one idempotency key the first to commit wins and the others get its job. Keys are
+ * locked in one order: dedupe keys, then idempotency keys, for a refused job must leave its idempotency key free.
  * Answers come in the order of `jobs`.
  */
 export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string): Promise<Acceptance[]> {
@@ -149,7 +150,8 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
   const keyOf = (job: NewJob) =>
     earlier.find((row) => row.owner_id === job.ownerId && row.key === job.idempotency?.key);
   const rest = losers.filter((job) => !keyOf(job));
-  const holders = await findHolders(sql, dedupeRows(rest));
+  // Of all losers: a repeat may have taken a key for a job that was then not written.
+  const holders = await findHolders(sql, dedupeRows(losers));
   const holderOf = (job: NewJob) =>
     holders.find((row) => job.dedupe.some(({ scope, key }) => scope === row.scope && key === row.key));
   // Who had the key has ended, or was deleted by retention, between the two statements: it is free again.

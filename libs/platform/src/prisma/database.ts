@@ -11,14 +11,14 @@ export { Prisma, PrismaClient };
 /** What a statement is run on: a client, or a transaction of one. */
 export type Sql = Pick<PrismaClient, '$queryRaw' | '$executeRaw'>;
 
-/** Milliseconds after which a statement is given up. A pooler may sit between, so no session setting is used. */
+/** Milliseconds after which nobody waits for a statement any more. Where a session can say so, Postgres ends it before. */
 const STATEMENT_TIMEOUT_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
- * The database, through connections that cannot starve one another: heartbeats have one of their own, claims
- * and finishes a small pool, transactions of handlers a third, everything else a fourth. One slow transaction of a user therefore never lets
- * leases run out.
+ * The database, through connections that cannot starve one another: heartbeats have a few of their own, claims and
+ * finishes others, transactions of handlers a third pool, everything else a fourth. One slow transaction of a user
+ * therefore never lets leases run out.
  */
 @Injectable()
 export class Database implements OnApplicationBootstrap, OnModuleDestroy {
