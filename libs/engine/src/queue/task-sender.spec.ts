@@ -29,7 +29,7 @@ test.each(Array.from({ length: 12 }, (_, turns) => turns))(
     await sender.refreshIncarnation();
     later = () => {
       let turn = Promise.resolve();
-      for (let nth = 0; nth < turns; nth++) turn = turn.then(() => {});
+      for (let nth = 0; nth < turns; nth++) turn = turn.then(() => undefined);
       void turn.then(() => sender.sendSoon([delivery('second')]));
     };
     sender.sendSoon([delivery('first')]);

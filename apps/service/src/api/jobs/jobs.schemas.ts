@@ -1,12 +1,25 @@
 import { z } from 'zod';
-import { FAILURE_POLICIES } from '@app/core';
+import { FAILURE_POLICIES, type Json as JsonValue } from '@app/core';
 import { MOST_SUBMITTED_TASKS } from '@app/engine/registry/check-job.js';
 import { strict } from './strict.js';
 
 /** The type of a job that says only how many tasks it has. */
 const DEMO_TYPE = 'demo.wait';
 
-const Json = z.json();
+/** As z.json(), with a name in the document of the API. */
+const Json: z.ZodType<JsonValue> = z
+  .union([
+    z.string(),
+    z.number(),
+    z.boolean(),
+    z.null(),
+    z.array(z.lazy(() => Json)),
+    z.record(
+      z.string(),
+      z.lazy(() => Json),
+    ),
+  ])
+  .meta({ id: 'Json', description: 'Any JSON value.' });
 
 const Task = strict({
   key: z.string().min(1).max(200).optional(),
