@@ -20,7 +20,8 @@ export interface Call {
 /** Whether some part of an answer is `busy`. */
 export const saysBusy = (answer: unknown) => JSON.stringify(answer).includes('"busy"');
 
-/** Whatever waits for its time waits no more. */
+/** Whatever waits for its time waits no more; what waits for its turn still does. */
 export async function makeAllDue(sql: Sql): Promise<void> {
-  await sql.$executeRaw`UPDATE dispatch SET look_again_at = clock_timestamp() - interval '1 ms'`;
+  await sql.$executeRaw`UPDATE dispatch SET look_again_at = clock_timestamp() - interval '1 ms'
+    WHERE gate IS DISTINCT FROM 'held'`;
 }

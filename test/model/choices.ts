@@ -12,6 +12,7 @@ import {
 import type { JobSpec } from './job-moves.js';
 import { type Ending, findTask, type Grant, isEnded, type Model, type ModelJob, nextId } from './model.js';
 import {
+  admitCall,
   checkpointCall,
   claimCall,
   commitCall,
@@ -49,7 +50,11 @@ const on = <T>(chosen: T | undefined, call: (chosen: T) => Call): Call | undefin
 const claimable = (model: Model) =>
   jobs(model)
     .filter(({ status }) => status === 'queued' || status === 'active')
-    .flatMap((job) => job.tasks.filter(({ status }) => ['queued', 'retrying', 'paused'].includes(status)));
+    .flatMap((job) =>
+      job.tasks.filter(
+        ({ status, gate }) => ['queued', 'retrying', 'paused'].includes(status) && gate !== 'held',
+      ),
+    );
 const taskFor = (model: Model, at: number) => choose(tasks(model), claimable(model), at);
 
 /** How an attempt ends: a worker gives up a task only after its last attempt, or for an error that nothing mends. */
@@ -156,6 +161,7 @@ export const CHOICES: Record<string, [weight: number, choice: Choice]> = {
   plan: [8, plan],
   crash: [4, (m, a) => on(grantFor(m, a), (grant) => crashCall([grant]))],
   sweep: [5, () => sweepCall()],
+  admit: [6, (m) => admitCall(m)],
   renew: [2, (m, a) => on(busyJob(m, a), (job) => renewCall(perTask(ofJob(job, m.grants))))],
   cancel: [2, (m, a) => on(jobFor(m, a, openJob), cancelCall)],
   'cancel again': [1, (m, a) => on(jobFor(m, a, isEnded), cancelCall)],

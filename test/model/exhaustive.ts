@@ -53,6 +53,7 @@ function movesOf(model: Model): (() => Call)[] {
     // One that is refused for its state too, but no third worker.
     if (held.length < 2) moves.push(steps.claim(at));
   });
+  if (job.tasks.some(({ gate, status }) => gate === 'held' && status === 'queued')) moves.push(steps.admit);
   if (stale) moves.push(steps.finishOf(stale));
   if (job.tasks.some(({ lease }) => lease === 'ended')) moves.push(steps.sweep);
   if (job.status === 'finalizing') moves.push(steps.takeAnew);
@@ -73,6 +74,7 @@ function keyOf(model: Model): string {
     task.crashes,
     task.progress,
     task.lease,
+    task.gate,
   ]);
   const grants = model.grants.map(({ taskId, fence }) => `${taskId}:${fence}`).toSorted();
   const turns = model.turns.map((one) => `${one.epoch}.${one.generation}`);

@@ -14,11 +14,13 @@ const instant = (of: Instant, ahead = HOUR) =>
   of === 'none' ? null : new Date(Date.now() + (of === 'ahead' ? ahead : -HOUR));
 
 export function submit(spec: JobSpec): Call {
-  const { plan, units, policy, maxAttempts, resumable, finalize, limited, runAt, expires, key } = spec;
+  const { plan, units, policy, maxAttempts, resumable, finalize, limited, direct, runAt, expires, key } =
+    spec;
   const told = [plan ? 'plan' : `${units.length} tasks`, policy, `attempts ${maxAttempts}`];
   if (resumable) told.push('resumable');
   if (finalize) told.push('finalize');
   if (limited) told.push('limited');
+  if (direct > 0) told.push(`${direct} sent`);
   if (runAt !== 'none') told.push(`runAt ${runAt}`);
   if (expires !== 'none') told.push(`expires ${expires}`);
   if (key) told.push(`key ${key.key}/${key.hash}`);
@@ -44,6 +46,9 @@ export function submit(spec: JobSpec): Call {
       return { taskId, kind, position: plan ? -1 : at, key: null, payload: null };
     }),
     dedupe: [],
+    priority: 0,
+    rank: 0,
+    direct: runAt === 'none' ? direct : 0,
     idempotency: key && { key: key.key, bodyHash: key.hash },
   });
   return {
@@ -65,12 +70,7 @@ export const cancelCall = ({ id }: ModelJob): Call => ({
 export const retryCall = ({ id }: ModelJob): Call => ({
   label: `retry ${id}`,
   expect: (model) => retry(model, id),
-  perform: async (client) => {
-    const options = { actor: 'key:test', incarnation: LIFE, firstLookMs: 0 };
-    const answer = await retryJob(client, OWNER, id, options);
-    if (answer?.kind !== 'retried') return answer ?? null;
-    return { ...answer, open: answer.open.map(({ taskId }) => taskId).toSorted() };
-  },
+  perform: async (client) => (await retryJob(client, OWNER, id, { actor: 'key:test' })) ?? null,
 });
 
 export const rescheduleCall = ({ id }: ModelJob, to: Instant): Call => ({
@@ -112,12 +112,8 @@ export const sweepJobsCall = (anew = true): Call => ({
     const idsOf = (kind: string) => due.filter((job) => job.kind === kind).map(({ jobId }) => jobId);
     const [starting, overdue] = [idsOf('start'), idsOf('deadline')];
     const failed = overdue.length > 0 ? await failOverdueJobs(client, overdue) : [];
-    const options = { incarnation: LIFE, firstLookMs: 0 };
-    const sent = starting.length > 0 ? await startDueJobs(client, starting, options) : [];
-    return {
-      failed: failed.map(({ jobId, generation }) => `${jobId} ${generation}`).toSorted(),
-      sent: sent.map(({ taskId }) => taskId).toSorted(),
-    };
+    const tasks = starting.length > 0 ? await startDueJobs(client, starting) : 0;
+    return { failed: failed.map(({ jobId, generation }) => `${jobId} ${generation}`).toSorted(), due: tasks };
   },
 });
 

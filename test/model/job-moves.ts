@@ -22,6 +22,8 @@ export interface JobSpec {
   resumable: boolean;
   finalize: boolean;
   limited: boolean;
+  /** How many of its tasks are sent at once. */
+  direct: number;
   runAt: Instant;
   expires: Instant;
   key: { key: string; hash: string } | null;
@@ -34,7 +36,7 @@ export function accept(model: Model, spec: JobSpec): { kind: string; jobId?: str
     return known.hash === spec.key?.hash ? { kind: 'replayed', jobId: known.jobId } : { kind: 'mismatch' };
   }
   if (spec.key) model.keys.set(spec.key.key, { hash: spec.key.hash, jobId: spec.jobId });
-  const { jobId: id, units, plan, key: _key, ...policies } = spec;
+  const { jobId: id, units, plan, key: _key, direct, ...policies } = spec;
   const job: ModelJob = {
     ...policies,
     id,
@@ -48,9 +50,16 @@ export function accept(model: Model, spec: JobSpec): { kind: string; jobId?: str
     detail: null,
     error: null,
     result: null,
-    tasks: units.map((unit, at) =>
-      newTask({ id: unit, kind: plan ? 'plan' : 'task', position: plan ? -1 : at, key: null, generation: 1 }),
-    ),
+    tasks: units.map((unit, at) => ({
+      ...newTask({
+        id: unit,
+        kind: plan ? 'plan' : 'task',
+        position: plan ? -1 : at,
+        key: null,
+        generation: 1,
+      }),
+      gate: at < direct ? 'sent' : 'held',
+    })),
     events: [],
     receipts: [],
     stops: [],
@@ -89,7 +98,7 @@ export function retry(model: Model, jobId: string): unknown {
     moveTask(task, 'queued');
     task.generation++;
     task.fence++;
-    Object.assign(task, { attempt: 0, crashes: 0, nonce: null, epoch: 1 });
+    Object.assign(task, { attempt: 0, crashes: 0, nonce: null, epoch: 1, gate: 'held' });
   }
   job.planning = again.some(({ kind }) => kind === 'plan');
   // When only the Catalog is asked anew, what the tasks gave is what it was.
@@ -106,7 +115,7 @@ export function retry(model: Model, jobId: string): unknown {
   const mean = job.planning || total === 0 ? 0 : Math.min(99, Math.floor(progressSum(job) / total));
   job.progress = status === 'completed' ? 100 : mean;
   note(job, `job.${status}`);
-  return { kind: 'retried', status, open: again.map(({ id }) => id).toSorted() };
+  return { kind: 'retried', status };
 }
 
 /** Moves the time of a job that waits for it. */
@@ -122,8 +131,9 @@ export function reschedule(model: Model, jobId: string, runAt: Instant): unknown
 }
 
 /** What a sweeper does about jobs: those that are overdue fail, and then those that are due are queued. */
-export function sweepJobs(model: Model): { failed: string[]; sent: string[] } {
-  const [failed, sent]: [string[], string[]] = [[], []];
+export function sweepJobs(model: Model): { failed: string[]; due: number } {
+  const failed: string[] = [];
+  let due = 0;
   for (const job of model.jobs.values()) {
     const waits = job.status === 'scheduled' || job.status === 'queued';
     const code = waits && job.expires === 'over' ? 'missed_deadline' : 'timeout';
@@ -140,9 +150,10 @@ export function sweepJobs(model: Model): { failed: string[]; sent: string[] } {
     moveJob(job, 'queued');
     job.version++;
     note(job, 'job.queued');
-    sent.push(...job.tasks.map(({ id }) => id));
+    for (const task of job.tasks) task.gate = 'held';
+    due += job.tasks.length;
   }
-  return { failed: failed.toSorted(), sent: sent.toSorted() };
+  return { failed: failed.toSorted(), due };
 }
 
 /** Forgets every job that has ended, with all that belongs to it. */

@@ -21,6 +21,8 @@ export interface ModelTask {
   checkpoint: Json;
   /** Of its dispatch row; means nothing once the task has ended. */
   epoch: number;
+  /** Whether its message was sent, is to be, or waits for its turn; means nothing once the task has ended. */
+  gate: 'sent' | 'unsent' | 'held';
 }
 
 /** Whether an instant is set, and whether it has passed. */
@@ -128,6 +130,7 @@ export function newTask(of: Pick<ModelTask, 'id' | 'kind' | 'position' | 'key' |
     error: null,
     checkpoint: null,
     epoch: 1,
+    gate: 'held',
   };
 }
 
@@ -151,12 +154,14 @@ export const countOf = (job: ModelJob, status: TaskStatus) =>
   counted(job).filter((task) => task.status === status).length;
 export const progressSum = (job: ModelJob) => counted(job).reduce((sum, task) => sum + task.progress, 0);
 
-/** The rows of open work that there must be: `kind id epoch`. */
+/** The rows of open work that there must be: `kind id epoch`, and whether it is held. */
 export function dispatchOf(job: ModelJob): string[] {
   const rows: string[] = [];
   const waits = job.status === 'scheduled' || job.status === 'queued';
   if (job.status === 'queued' || job.status === 'active') {
-    for (const task of job.tasks) if (!isEnded(task)) rows.push(`${task.kind} ${task.id} ${task.epoch}`);
+    for (const task of job.tasks)
+      if (!isEnded(task))
+        rows.push(`${task.kind} ${task.id} ${task.epoch}${task.gate === 'held' ? ' held' : ''}`);
   }
   if (job.status === 'scheduled') rows.push(`start ${job.id} 1`);
   if ((waits && job.expires !== 'none') || (job.status === 'active' && job.limited))

@@ -2,6 +2,7 @@ import type { Race } from './race.js';
 import {
   cancel,
   checkpoint,
+  admit,
   claim,
   commit,
   complete,
@@ -26,7 +27,7 @@ import {
 
 const running = [submit(), claim(0, 1)];
 const lastOne = (over: Parameters<typeof submit>[0] = {}) => [submit(over), claim(0, 1), finish(0)];
-const planning = [submit({ plan: true }), claim(0), plan('a', 'b'), claim(1)];
+const planning = [submit({ plan: true }), claim(0), plan('a', 'b'), admit, claim(1)];
 const scheduled = [submit({ runAt: 'ahead' }), overTime];
 const failed = [submit(), claim(0, 1), finish(0, 'failed')];
 const expiring = [submit({ expires: 'ahead' }), overTime];

@@ -20,6 +20,7 @@ import {
   planCall,
   progressCall,
   renewCall,
+  admitCall,
   sweepCall,
 } from './task-calls.js';
 import { endTurnCall, storeTurn, takeCall } from './turn-calls.js';
@@ -47,6 +48,7 @@ export const submit =
       resumable: false,
       finalize: false,
       limited: false,
+      direct: 3,
       runAt: 'none',
       expires: 'none',
       key: null,
@@ -77,6 +79,7 @@ export const finishOf =
     finishCall([{ taskId, fence, status: 'completed', charged: true, expired: false, result: 'late' }]);
 
 export const sweep: Step = () => sweepCall();
+export const admit: Step = (model) => admitCall(model);
 
 /** As the sweeper does when a lease has ended. */
 export const expire = (at: number): Step => finish(at, 'queued', { expired: true });

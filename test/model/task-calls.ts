@@ -4,6 +4,7 @@ import { claimTasks } from '@app/engine/store/claim-tasks.js';
 import { commitEffect, StaleFenceError } from '@app/engine/store/commit-effect.js';
 import { type DueTask, noteSent, takeDueTasks } from '@app/engine/store/dispatch.js';
 import { type FinishMember, finishTasks } from '@app/engine/store/finish-tasks.js';
+import { openGates } from '@app/engine/store/held-tasks.js';
 import { renewLeases } from '@app/engine/store/renew-leases.js';
 import { reportProgress, saveCheckpoint } from '@app/engine/store/task-progress.js';
 import { type Call, LIFE, makeAllDue, saysBusy } from './call.js';
@@ -85,15 +86,14 @@ export const commitCall = (grant: Grant, key: string, gives: string): Call => ({
 });
 
 export function planCall(grant: Grant, inputs: { taskId: string; key: string }[], at?: string): Call {
-  const options = { incarnation: LIFE, firstLookMs: 0, actor: 'worker:test' };
+  const options = { actor: 'worker:test' };
   const rows = inputs.map(({ taskId, key }) => ({ taskId, key, payload: { key } }));
   return {
     label: `plan ${grant.taskId}:${grant.fence} ${inputs.map(({ key }) => key).join(',')} at ${at ?? 'nothing'}`,
     expect: (model) => addPlanned(model, grant, inputs, at),
     perform: async (client) => {
       const more = at === undefined ? options : { ...options, checkpoint: at };
-      const added = await addPlannedTasks(client, grant, rows, more);
-      return added?.map(({ taskId }) => taskId).toSorted() ?? null;
+      return (await addPlannedTasks(client, grant, rows, more)) ?? null;
     },
   };
 }
@@ -136,30 +136,60 @@ export const crashCall = (grants: Grant[]): Call => ({
   },
 });
 
-/** What a sweeper does about tasks: sends what is open, and judges attempts whose lease has ended. */
+/** What a sweeper does about tasks: sends again what was sent, holds what was not, and judges attempts whose lease has ended. */
 export const sweepCall = (): Call => ({
   label: 'sweep tasks',
   expect: (model) => {
     const open = [...model.jobs.values()]
       .filter(({ status }) => status === 'queued' || status === 'active')
       .flatMap((job) => job.tasks.filter((task) => !isEnded(task)));
-    const sent = open.filter(({ status }) => status !== 'active').map(({ id, epoch }) => `${id} ${epoch}`);
+    const waiting = open.filter(({ status }) => status !== 'active');
+    const namesOf = (gate: string) =>
+      waiting
+        .filter((task) => task.gate === gate)
+        .map(({ id, epoch }) => `${id} ${epoch}`)
+        .toSorted();
+    const [sent, held] = [namesOf('sent'), namesOf('unsent')];
+    for (const task of waiting) if (task.gate === 'unsent') task.gate = 'held';
     const ended = open.filter(({ lease }) => lease === 'ended').map(({ id }) => judge(model, id));
-    return { sent: sent.toSorted(), ended: finish(model, ended) };
+    return { sent, held, ended: finish(model, ended) };
   },
   perform: async (client) => {
     await makeAllDue(client);
     const due = await takeDueTasks(client, 100, 0);
     const ended = due.filter(({ leaseEnded }) => leaseEnded).map(judged);
     const results = ended.length > 0 ? await finishTasks(client, ended, 'sweeper') : new Map();
-    const open = due.filter(({ leaseEnded }) => !leaseEnded);
+    const open = due.filter(({ leaseEnded, held }) => !leaseEnded && !held);
     if (open.length > 0) await noteSent(client, open, LIFE);
-    return {
-      sent: open.map(({ taskId, epoch }) => `${taskId} ${epoch}`).toSorted(),
-      ended: answersOf(results),
-    };
+    const held = due.filter((task) => task.held);
+    return { sent: messagesOf(open), held: messagesOf(held), ended: answersOf(results) };
   },
 });
+
+const messagesOf = (tasks: DueTask[]) => tasks.map(({ taskId, epoch }) => `${taskId} ${epoch}`).toSorted();
+
+/** The turn of every task has come that waits for it. */
+export const admitCall = (model: Model): Call => {
+  const ids = heldTasks(model).map(({ id }) => id);
+  return {
+    label: `admit ${ids.join(', ')}`,
+    expect: (now) => {
+      const open = heldTasks(now).filter(({ id }) => ids.includes(id));
+      for (const task of open) task.gate = 'sent';
+      return open.map(({ id }) => id).toSorted();
+    },
+    perform: async (client) => {
+      const tasks = ids.map((taskId) => ({ taskId, counted: false }));
+      const admitted = await openGates(client, tasks, LIFE, 0);
+      return admitted.map(({ taskId }) => taskId).toSorted();
+    },
+  };
+};
+
+const heldTasks = (model: Model) =>
+  [...model.jobs.values()]
+    .filter(({ status }) => status === 'queued' || status === 'active')
+    .flatMap((job) => job.tasks.filter((task) => !isEnded(task) && task.gate === 'held'));
 
 /** As the design says it: three ended leases are the end; a resumable task pays nothing for one, another an attempt. */
 function judge(model: Model, taskId: string): Ending {

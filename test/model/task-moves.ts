@@ -32,6 +32,7 @@ export function claim(model: Model, members: Delivered[]): Record<string, unknow
     const found = findTask(model, taskId);
     if (!found || (epoch !== undefined && epoch !== found.task.epoch)) continue;
     const { job, task } = found;
+    if (task.gate === 'held' && !isEnded(task)) continue;
     const open = ['queued', 'retrying', 'paused'].includes(task.status);
     if (open && (job.status === 'queued' || job.status === 'active')) {
       moveTask(task, 'active');
@@ -106,27 +107,27 @@ export function commit(model: Model, grant: Grant, key: string, gives: string): 
   return gives;
 }
 
-/** The tasks that a plan yields; a key that the job has already adds nothing. Null: it no longer holds its claim. */
+/** The tasks that a plan yields, held; a key that the job has already adds nothing. Null: it no longer holds its claim. */
 export function addPlanned(
   model: Model,
   grant: Grant,
   inputs: { taskId: string; key: string }[],
   at: Json | undefined,
-): string[] | null {
+): number | null {
   const held = heldBy(model, grant);
   if (!held) return null;
   const { job, task: plan } = held;
-  const added: string[] = [];
+  let added = 0;
   for (const { taskId, key } of inputs) {
     if (job.tasks.some((task) => task.key === key)) continue;
     const position = counted(job).length;
-    added.push(taskId);
+    added++;
     job.tasks.push(newTask({ id: taskId, kind: 'task', position, key, generation: job.generation }));
   }
   if (at !== undefined) plan.checkpoint = at;
   job.version++;
-  if (added.length > 0) note(job, 'tasks.planned', added.length);
-  return added.toSorted();
+  if (added > 0) note(job, 'tasks.planned', added);
+  return added;
 }
 
 /** Finishes a batch of attempts, of different tasks, and rolls it up into their jobs. */
@@ -160,7 +161,7 @@ function rollUp(job: ModelJob, batch: [ModelTask, Ending][]): void {
     if (ending.status === 'completed') task.progress = 100;
     if (ending.result !== undefined || ending.error !== undefined)
       Object.assign(task, { result: ending.result ?? null, error: ending.error ?? null });
-    if (!isEnded(task)) task.epoch++;
+    if (!isEnded(task)) Object.assign(task, { epoch: task.epoch + 1, gate: 'unsent' });
     else if (task.kind === 'plan') job.planning = false;
   }
   for (const status of new Set(batch.map(([, ending]) => ending.status))) {

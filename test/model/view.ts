@@ -80,7 +80,9 @@ export function expectedView(model: Model): View {
       ended: isEnded(job),
     })),
     tasks: jobs
-      .flatMap(({ id: job, tasks }) => tasks.map(({ epoch: _epoch, ...task }) => ({ ...task, job })))
+      .flatMap(({ id: job, tasks }) =>
+        tasks.map(({ epoch: _epoch, gate: _gate, ...task }) => ({ ...task, job })),
+      )
       .toSorted((a, b) => (a.id < b.id ? -1 : 1)),
     dispatch: lines(dispatchOf),
     events: lines((job) => job.events),
@@ -111,7 +113,7 @@ const ROWS = `SELECT json_build_object(
     'result', o.result, 'error', ${ERROR('o.error')}, 'checkpoint', o.checkpoint)
     FROM tasks t LEFT JOIN task_outputs o ON o.task_id = t.id
       LEFT JOIN task_inputs i ON i.job_id = t.job_id AND i.position = t.position ORDER BY t.id`)},
-  'dispatch', ${list(`SELECT concat_ws(' ', job_id, kind, id, epoch) FROM dispatch`)},
+  'dispatch', ${list(`SELECT concat_ws(' ', job_id, kind, id, epoch, gate) FROM dispatch`)},
   'events', ${list(`SELECT job_id || ' ' || generation || '/' || version || ' ' || kind || COALESCE(' ' || CASE
       WHEN data ? 'count' THEN data->>'count'
       ELSE (SELECT string_agg(COALESCE((t->>'id') || ':' || (t->>'fence'), t#>>'{}'), ',' ORDER BY COALESCE(t->>'id', t#>>'{}'))

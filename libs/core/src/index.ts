@@ -1,3 +1,5 @@
+export * from './admission/pick-tasks.js';
+export * from './admission/wait-reasons.js';
 export * from './events/job-event.js';
 export * from './job/job-errors.js';
 export * from './job/job-state.js';

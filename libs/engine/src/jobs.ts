@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import {
   DuplicateJobError,
   IdempotencyMismatchError,
@@ -10,19 +10,15 @@ import {
   type Submitter,
   type TaskSummary,
 } from '@app/core';
+import { CONFIG } from '@app/platform/config/config.module.js';
+import type { Config } from '@app/platform/config/config.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { CancelBus } from './cancellation/cancel-bus.js';
+import { QueueRoom } from './queue/queue-room.js';
 import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
 import { type CheckedJob, checkJob, EXPIRES_BEFORE_DUE } from './registry/check-job.js';
-import {
-  type Acceptance,
-  acceptJobs,
-  FIRST_LOOK_MS,
-  type KeyUse,
-  lookUpKey,
-  type NewJob,
-} from './store/accept-jobs.js';
+import { type Acceptance, acceptJobs, type KeyUse, lookUpKey, type NewJob } from './store/accept-jobs.js';
 import { Batcher } from './store/batcher.js';
 import type { DedupeKey } from './store/dedupe-keys.js';
 import { cancelJob } from './store/cancel-job.js';
@@ -44,8 +40,10 @@ export class Jobs {
     private readonly types: JobTypeRegistry,
     private readonly queries: JobQueries,
     private readonly sender: TaskSender,
+    private readonly room: QueueRoom,
     private readonly bus: CancelBus,
     private readonly database: Database,
+    @Inject(CONFIG) private readonly config: Config,
   ) {
     this.accepts = new Batcher(
       (job) => job.jobId,
@@ -69,7 +67,7 @@ export class Jobs {
     const idempotency = key === undefined ? null : { key, bodyHash: hashOf(input) };
     let checked: CheckedJob;
     try {
-      checked = await checkJob(input, this.types);
+      checked = await checkJob(input, this.types, this.config.PRIORITY_AGEING);
     } catch (error) {
       // It may have been accepted before its time had passed, or before its type was changed.
       if (!idempotency || !(error instanceof InvalidJobError)) throw error;
@@ -84,13 +82,15 @@ export class Jobs {
       actor: by.actor,
       idempotency,
       dedupe: this.dedupeOf(input, by.ownerId),
+      direct: this.directly(checked),
     };
     const accepted = await this.accepts.add(job);
     if (accepted.kind === 'duplicate') throw new DuplicateJobError(accepted.jobId);
     if (accepted.kind === 'accepted') {
-      const { queue } = job;
-      if (job.runAt === null)
-        this.sender.sendSoon(job.units.map(({ taskId, kind }) => ({ taskId, kind, queue, epoch: 1 })));
+      const { queue, units, direct } = job;
+      this.sender.sendSoon(
+        units.slice(0, direct).map(({ taskId, kind }) => ({ taskId, kind, queue, epoch: 1 })),
+      );
       return { job: newJobView(job, accepted.createdAt), replayed: false };
     }
     return this.replay(by.ownerId, accepted);
@@ -155,12 +155,9 @@ export class Jobs {
    * @throws {DuplicateJobError} when an open job holds its key.
    */
   async retry(ownerId: string, jobId: string, by: { actor: string }) {
-    const { incarnation } = this.sender;
-    const firstLookMs = incarnation === '' ? 0 : FIRST_LOOK_MS;
-    const retried = await retryJob(this.database.main, ownerId, jobId, { ...by, incarnation, firstLookMs });
+    const retried = await retryJob(this.database.main, ownerId, jobId, by);
     if (retried?.kind === 'duplicate') throw new DuplicateJobError(retried.jobId);
     if (retried?.kind !== 'retried') return retried;
-    this.sender.sendSoon(retried.open);
     return this.answer('retried', ownerId, jobId);
   }
 
@@ -176,10 +173,16 @@ export class Jobs {
     return job && { kind, job };
   }
 
+  /** How many of a job's tasks are sent as soon as they are accepted: none that a limit may have to hold back. */
+  private directly({ type, queue, runAt, units }: CheckedJob): number {
+    const limited = this.types.isLimited(type) || this.config.MAX_ACTIVE_PER_OWNER !== undefined;
+    return limited || runAt !== null ? 0 : this.room.take(queue, units.length);
+  }
+
   private dedupeOf({ type, dedupeKey }: JobInput, ownerId: string): DedupeKey[] {
     return [
       ...(dedupeKey === undefined ? [] : [{ scope: `owner ${ownerId}`, key: dedupeKey }]),
-      ...(this.types.find(type)?.exclusive ? [{ scope: 'type', key: type }] : []),
+      ...(this.types.find(type)?.exclusive === 'refuse' ? [{ scope: 'type', key: type }] : []),
     ];
   }
 

@@ -21,7 +21,11 @@ import { TaskExecutor } from './execution/task-executor.js';
 import { TaskRuntime } from './execution/task-runtime.js';
 import { TaskWrites } from './execution/task-writes.js';
 import { WorkerIdentity } from './execution/worker-identity.js';
+import { Explainer } from './explain.js';
 import { Jobs } from './jobs.js';
+import { Pauses } from './pauses.js';
+import { Admission } from './queue/admission.js';
+import { QueueRoom } from './queue/queue-room.js';
 import { Sweeper } from './queue/sweeper.js';
 import { TaskConsumer } from './queue/task-consumer.js';
 import { QUEUES, TaskSender } from './queue/task-sender.js';
@@ -56,6 +60,7 @@ const EXECUTION = [
   PlanRunner,
   TaskExecutor,
   TaskConsumer,
+  Admission,
   Sweeper,
   FinalizePoke,
   catalogProvider,
@@ -102,11 +107,14 @@ export class LonghaulModule {
         JobTypeRegistry,
         JobQueries,
         TaskSender,
+        QueueRoom,
         CancelBus,
         Jobs,
+        Explainer,
+        Pauses,
         ...(executes ? [...EXECUTION, ...jobTypes] : []),
       ],
-      exports: [Jobs, JobTypeRegistry, ...(executes ? [EngineHealth] : [])],
+      exports: [Jobs, Explainer, Pauses, JobTypeRegistry, ...(executes ? [EngineHealth] : [])],
     };
   }
 }

@@ -127,7 +127,7 @@ describe('claiming tasks', () => {
     const done = (await claimAll(one, [ids[0]!]))[0]!;
     await finish(one, ending(done));
     await cancelJob(one, 'alice', jobId, BY);
-    await retryJob(one, 'alice', jobId, { ...BY, incarnation: LIFE, firstLookMs: 0 });
+    await retryJob(one, 'alice', jobId, BY);
     expect(await claim(one, done.taskId)).toEqual({ kind: 'not-open' });
     expect(await jobRow(one, jobId)).toMatchObject({ status: 'queued', startedAt: null });
   });

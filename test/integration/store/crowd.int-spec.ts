@@ -4,6 +4,8 @@ import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { withClient } from '@app/platform/prisma/open-client.js';
 import { sqlState } from '@app/platform/prisma/sql-errors.js';
 import { acceptJobs, type NewJob } from '@app/engine/store/accept-jobs.js';
+import { admitTasks } from '@app/engine/store/admit-tasks.js';
+import { registerWorker } from '@app/engine/store/worker-records.js';
 import { addPlannedTasks } from '@app/engine/store/add-planned-tasks.js';
 import { cancelJob } from '@app/engine/store/cancel-job.js';
 import type { ClaimedTask } from '@app/engine/store/claim-tasks.js';
@@ -32,6 +34,15 @@ const JOBS = 40;
 const WALKERS = 4;
 /** Milliseconds of disorder, before what is left is brought to its end. */
 const DISORDER = 3000;
+/** Room for some of the tasks: the others wait for their turn. */
+const CROWD = { id: WORKER, host: 'here', pid: 1, slots: 20 };
+const ADMISSION = {
+  waiting: new Map([['default', 0]]),
+  limits: new Map([['test.type', { concurrency: 30, rate: undefined, oneByOne: false }]]),
+  perOwner: undefined,
+  leaseMs: LEASE,
+  incarnation: LIFE,
+};
 const FIRST = '00000000-0000-0000-0000-000000000000';
 
 /** A random number generator with a seed, so that a bad run can be told and tried again. */
@@ -118,13 +129,7 @@ class Walker {
     if (!plan) return;
     const keys = Array.from({ length: 5 }, () => `${this.planned++ % 30}`);
     const inputs = keys.map((key) => ({ taskId: v7(), key, payload: null }));
-    const options = {
-      queue: 'default',
-      incarnation: LIFE,
-      firstLookMs: 0,
-      actor: 'worker:test',
-      checkpoint: keys,
-    };
+    const options = { actor: 'worker:test', checkpoint: keys };
     await addPlannedTasks(this.client, plan, inputs, options);
   }
 
@@ -135,9 +140,10 @@ class Walker {
     await finishTasks(this.client, expired, 'sweeper');
     await noteSent(
       this.client,
-      due.filter((task) => !task.leaseEnded),
+      due.filter((task) => !task.leaseEnded && !task.held),
       LIFE,
     );
+    await admitTasks(this.client, ADMISSION);
   }
 
   async finalize(limit: number): Promise<number> {
@@ -150,7 +156,7 @@ class Walker {
   private async break(): Promise<void> {
     await endLeases(this.client, this.roll.some([...this.held.keys()], 3));
     await this.client.$executeRaw`UPDATE dispatch SET look_again_at = clock_timestamp()
-      WHERE id IN (SELECT id FROM dispatch ORDER BY random() LIMIT 30 FOR UPDATE SKIP LOCKED)`;
+      WHERE id IN (SELECT id FROM dispatch WHERE gate IS DISTINCT FROM 'held' ORDER BY random() LIMIT 30 FOR UPDATE SKIP LOCKED)`;
   }
 
   private async cancel(): Promise<void> {
@@ -158,11 +164,7 @@ class Walker {
   }
 
   private async retry(): Promise<void> {
-    await retryJob(this.client, OWNER, this.anyJob(), {
-      actor: 'key:test',
-      incarnation: LIFE,
-      firstLookMs: 0,
-    });
+    await retryJob(this.client, OWNER, this.anyJob(), { actor: 'key:test' });
   }
 
   /** Nothing drifts, so there is nothing to mend. */
@@ -187,6 +189,7 @@ describe('a crowd of workers, users and sweepers', () => {
       }),
     );
     await acceptJobs(store.clients[0]!, jobs, LIFE);
+    await registerWorker(store.clients[0]!, { ...CROWD, queues: ['default'] });
     const walkers = store.clients.map((client, n) => new Walker(client, jobs, dice(seed + n)));
     const end = performance.now() + DISORDER;
     const errors: string[] = [];

@@ -36,8 +36,7 @@ const BY = { actor: 'key:test' };
 let count = 0;
 const nextKey = () => ({ scope: `owner ${OWNER}`, key: `key ${++count}` });
 const accept = async (job: NewJob, client = one) => (await acceptJobs(client, [job], LIFE))[0];
-const retry = (jobId: string, client = one) =>
-  retryJob(client, OWNER, jobId, { ...BY, incarnation: LIFE, firstLookMs: 0 });
+const retry = (jobId: string, client = one) => retryJob(client, OWNER, jobId, BY);
 const rowsOf = (jobId: string) =>
   one.$queryRaw<{ n: number }[]>`
     SELECT ((SELECT count(*) FROM jobs WHERE id = ${jobId}::uuid) + (SELECT count(*) FROM tasks WHERE job_id = ${jobId}::uuid)

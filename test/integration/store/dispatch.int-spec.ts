@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { acceptJobs } from '@app/engine/store/accept-jobs.js';
@@ -66,11 +67,16 @@ describe('what is due', () => {
     expect(await dueIn(jobId)).toBeGreaterThan(1000);
   });
 
-  test('is due at once when it was accepted while Redis was away', async () => {
-    const { jobId } = await waiting({}, '');
-    expect(await take(one, jobId)).toMatchObject([
-      { kind: 'task', epoch: 1, leaseEnded: false, status: 'queued' },
-    ]);
+  test('is held until it is admitted when it was not sent, and sent again when it was', async () => {
+    const [unsent, sent] = [await waiting({}, ''), await waiting()];
+    await makeDue(one, unsent.jobId);
+    await makeDue(one, sent.jobId);
+    const due = await takeDueTasks(one, 500, 0);
+    const heldOf = (jobId: string) => due.filter((task) => task.jobId === jobId).map(({ held }) => held);
+    expect([heldOf(unsent.jobId), heldOf(sent.jobId)]).toEqual([[true], [false]]);
+    const members = unsent.ids.map((taskId) => ({ taskId, nonce: randomUUID() }));
+    expect([...(await claimTasks(one, members, WORKER, LEASE)).values()]).toEqual([{ kind: 'not-open' }]);
+    expect(await claimAll(one, unsent.ids)).toHaveLength(1);
   });
 
   test('is no attempt whose lease runs: it is looked at again when that ends', async () => {

@@ -104,7 +104,11 @@ describe('finishing attempts', () => {
     const results = finishTasks(one, [ending(tasks[0]!)], 'worker:test', true);
     await blocked(other);
     await held.commit();
-    expect((await results).get(tasks[0]!.taskId)).toEqual({ kind: 'applied', jobId, jobStatus: 'completed' });
+    expect((await results).get(tasks[0]!.taskId)).toMatchObject({
+      kind: 'applied',
+      jobId,
+      jobStatus: 'completed',
+    });
   });
 
   test('counts on what a batch has written that it waited for', async () => {

@@ -30,6 +30,9 @@ const RULES: Record<string, string> = {
        <> (t.finished_at IS NULL AND j.status <> 'scheduled')::int`,
   'a dispatch row has its unit of work': `SELECT d.job_id AS id FROM dispatch d WHERE NOT EXISTS (SELECT FROM tasks t WHERE t.id = d.id)
        AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = d.id AND d.kind IN ('start', 'deadline', 'finalize'))`,
+  'what is held is unsent, waits for its turn alone, and is not being run': `SELECT d.job_id AS id FROM dispatch d JOIN tasks t ON t.id = d.id
+     WHERE (d.gate = 'held') IS DISTINCT FROM (d.look_again_at = 'infinity') AND (d.gate = 'held' OR d.look_again_at = 'infinity')
+       OR (d.gate = 'held' AND (t.status = 'active' OR d.incarnation <> '' OR d.owner_id IS NULL OR d.type IS NULL OR d.rank IS NULL))`,
   'a job starts once and ends once in each generation': `SELECT j.id FROM jobs j LEFT JOIN job_events e ON e.job_id = j.id AND e.generation = j.generation GROUP BY j.id
      HAVING count(*) FILTER (WHERE e.kind = 'job.queued') > 1
        OR count(*) FILTER (WHERE e.kind = 'job.active') > 1

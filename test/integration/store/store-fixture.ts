@@ -3,8 +3,10 @@ import { v7 } from 'uuid';
 import { type JobFailure } from '@app/core';
 import { withClient } from '@app/platform/prisma/open-client.js';
 import type { PrismaClient, Sql } from '@app/platform/prisma/database.js';
+import { openGates } from '@app/engine/store/held-tasks.js';
 import { acceptJobs, type NewJob } from '@app/engine/store/accept-jobs.js';
 import { type ClaimedTask, claimTasks } from '@app/engine/store/claim-tasks.js';
+import type { Delivery } from '@app/engine/store/dispatch.js';
 import { type Finish, type FinishMember, finishTasks } from '@app/engine/store/finish-tasks.js';
 import { createTestDatabase } from '../../support/database.js';
 import { eventually } from '../../support/eventually.js';
@@ -86,6 +88,9 @@ export function newJob({
     maxAttempts: 3,
     resumable: false,
     dedupe: [],
+    priority: 0,
+    rank: 0,
+    direct: 100_000,
     runAt: null,
     expiresAt: null,
     maxRuntimeMs: null,
@@ -114,8 +119,9 @@ export async function running(
   };
 }
 
-/** Claims tasks; what is not to be had is left out. */
+/** Claims tasks, after their turn has come; what is not to be had is left out. */
 export async function claimAll(sql: Sql, taskIds: string[], worker = WORKER): Promise<ClaimedTask[]> {
+  await admit(sql, taskIds);
   const members = taskIds.map((taskId) => ({ taskId, nonce: randomUUID() }));
   const results = await claimTasks(sql, members, worker, LEASE);
   return taskIds.flatMap((taskId) => {
@@ -230,4 +236,10 @@ export async function blocked(client: PrismaClient, count = 1): Promise<void> {
     },
     { timeout: 5000 },
   );
+}
+
+/** The turn of tasks has come, as far as they wait for it. */
+export async function admit(sql: Sql, taskIds: string[]): Promise<Delivery[]> {
+  const tasks = taskIds.map((taskId) => ({ taskId, counted: false }));
+  return openGates(sql, tasks, LIFE, 2000);
 }

@@ -22,6 +22,8 @@ export interface JobInput {
   runAt?: Date;
   /** When the job is given up, `missed_deadline`, if it has not begun. */
   expiresAt?: Date;
+  /** Larger goes first among the owner's jobs, -100 to 100; default 0. */
+  priority?: number;
   /** Refuses the job while another open job of the owner has this key. */
   dedupeKey?: string;
   /** Overrides the metadata that the type gives to the Catalog. */
@@ -45,6 +47,7 @@ export interface Job {
   generation: number;
   failurePolicy: FailurePolicy;
   attempts: number;
+  priority: number;
   payload: Json;
   /** Absent while the plan still adds tasks. */
   tasks: { total?: number; completed: number; failed: number; canceled: number };

@@ -110,8 +110,15 @@ export interface JobTypeOptions {
   cancelGrace?: Duration;
   /** The capability that a worker must have. */
   tag?: string;
-  /** Whether a job of this type is refused while another one is open, of whichever owner. Default false. */
-  exclusive?: boolean;
+  /**
+   * Whether one job of this type runs at a time, of whichever owner. `refuse` (or true): another one is refused while
+   * one is open. `queue`: it waits until the one before has ended. Default false.
+   */
+  exclusive?: boolean | 'refuse' | 'queue';
+  /** Tasks of this type that run at a time, over all workers. */
+  concurrency?: number;
+  /** Tasks of this type that begin within any stretch of `per`, over all workers. */
+  rateLimit?: { max: number; per: Duration };
 }
 
 /** The policies with their defaults and durations in milliseconds. */
@@ -125,7 +132,9 @@ export interface JobTypePolicy {
   resumable: boolean;
   cancelGraceMs: number;
   tag: string | undefined;
-  exclusive: boolean;
+  exclusive: 'refuse' | 'queue' | undefined;
+  concurrency: number | undefined;
+  rateLimit: { max: number; perMs: number } | undefined;
 }
 
 /** A class that carries `@JobType`. Its constructor's parameters are whatever the application injects. */
@@ -170,7 +179,15 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
     resumable: options.resumable ?? false,
     cancelGraceMs: durationMs(options.cancelGrace ?? '10s'),
     tag: options.tag,
-    exclusive: options.exclusive ?? false,
+    exclusive: options.exclusive === true ? 'refuse' : options.exclusive || undefined,
+    concurrency:
+      options.concurrency === undefined
+        ? undefined
+        : checkedCount(options.name, 'concurrency', options.concurrency),
+    rateLimit: options.rateLimit && {
+      max: checkedCount(options.name, 'rateLimit.max', options.rateLimit.max),
+      perMs: limitMs(options.name, 'rateLimit.per', options.rateLimit.per),
+    },
   };
   return (target) => {
     policies.set(target, policy);
@@ -184,6 +201,11 @@ function limitMs(type: string, name: string, duration: Duration): number {
   const ms = durationMs(duration);
   if (ms >= 1 && ms <= LONGEST_LIMIT_MS) return ms;
   throw new TypeError(`Job type "${type}": ${name} is a duration from 1ms to 24d.`);
+}
+
+function checkedCount(type: string, name: string, count: number): number {
+  if (Number.isInteger(count) && count >= 1 && count <= 1_000_000) return count;
+  throw new TypeError(`Job type "${type}": ${name} is a whole number from 1 to 1000000.`);
 }
 
 /** The policies of a class, or undefined when it carries no `@JobType`. */

@@ -30,7 +30,8 @@ export class Heartbeat {
 
   /** Makes the worker known and begins to beat. */
   async start(queues: string[]): Promise<void> {
-    await registerWorker(this.database.main, { ...this.identity, pid: process.pid, queues });
+    const slots = this.config.MAX_CONCURRENT_TASKS;
+    await registerWorker(this.database.main, { ...this.identity, pid: process.pid, queues, slots });
     this.beat = setInterval(() => void this.renew(), this.config.LEASE / 3);
     this.watch = setInterval(() => this.giveUpEnding(), this.config.LEASE / 20);
   }

@@ -1,8 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { cleanJson, type JobHandler, type Json, PermanentError, type TaskContext } from '@app/core';
 import { Database } from '@app/platform/prisma/database.js';
-import { TaskSender } from '../queue/task-sender.js';
-import { FIRST_LOOK_MS } from '../store/accept-jobs.js';
+import { Sweeper } from '../queue/sweeper.js';
 import { addPlannedTasks, type PlannedInput } from '../store/add-planned-tasks.js';
 import { AttemptAborts } from '../cancellation/attempt-aborts.js';
 import { patiently } from './patiently.js';
@@ -18,12 +17,12 @@ const BATCH_WAIT_MS = 200;
 const MOST_TASKS = 1_000_000;
 const LONGEST_KEY = 200;
 
-/** Runs the plan of a job: commits the tasks that it yields in batches and sends them while it goes on. */
+/** Runs the plan of a job: commits the tasks that it yields in batches, to be admitted while it goes on. */
 @Injectable()
 export class PlanRunner {
   constructor(
     private readonly database: Database,
-    private readonly sender: TaskSender,
+    private readonly sweeper: Sweeper,
     private readonly aborts: AttemptAborts,
     @Inject(WorkerIdentity) private readonly identity: WorkerIdentity,
   ) {}
@@ -65,21 +64,18 @@ export class PlanRunner {
     inputs: PlannedInput[],
     checkpoint: Json | undefined,
   ): Promise<void> {
-    const incarnation = this.sender.incarnation;
     const added = await patiently(running, () =>
       addPlannedTasks(this.database.main, running.task, inputs, {
-        incarnation,
-        firstLookMs: incarnation === '' ? 0 : FIRST_LOOK_MS,
         actor: this.identity.actor,
         ...(checkpoint === undefined ? {} : { checkpoint }),
       }),
     );
-    if (!added) {
+    if (added === undefined) {
       this.aborts.abort(running, 'lease-lost');
       running.throwIfAborted();
       return;
     }
-    this.sender.sendSoon(added);
+    if (added > 0) this.sweeper.poke();
   }
 }
 

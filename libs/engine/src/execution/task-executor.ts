@@ -14,6 +14,7 @@ import { Database } from '@app/platform/prisma/database.js';
 import { AttemptAborts } from '../cancellation/attempt-aborts.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
+import { Sweeper } from '../queue/sweeper.js';
 import type { ClaimedTask } from '../store/claim-tasks.js';
 import { lookAgain } from '../store/dispatch.js';
 import { commitEffect, StaleFenceError } from '../store/commit-effect.js';
@@ -58,6 +59,7 @@ export class TaskExecutor {
     private readonly plans: PlanRunner,
     private readonly bus: CancelBus,
     private readonly poke: FinalizePoke,
+    private readonly sweeper: Sweeper,
     private readonly metrics: EngineMetrics,
     private readonly health: EngineHealth,
     @Inject(CONFIG) private readonly config: Config,
@@ -241,6 +243,7 @@ export class TaskExecutor {
   private async tell(running: RunningTask, finish: Finish): Promise<void> {
     const { jobId, generation, taskId } = running.task;
     if (finish.jobStatus === 'finalizing') this.poke.poke();
+    if (finish.freed) this.sweeper.poke();
     if (finish.jobStatus === 'failed') await this.bus.publish({ jobId, generation });
     if (finish.kind !== 'stale') return;
     this.logger.info({ jobId, taskId }, 'a late result was refused');

@@ -17,13 +17,15 @@ import {
   recallLost,
   takeDueTasks,
 } from '../store/dispatch.js';
-import { FIRST_LOOK_MS } from '../store/accept-jobs.js';
 import { Batcher } from '../store/batcher.js';
 import { type Finish, type FinishMember, finishTasks } from '../store/finish-tasks.js';
 import { failOverdueJobs, startDueJobs, takeDueJobs, untilNextDue } from '../store/timed-jobs.js';
+import { Admission } from './admission.js';
 import { TaskSender } from './task-sender.js';
 
 const MOST_AT_ONCE = 500;
+/** While tasks wait for room in a queue. */
+const ROOM_PAUSE_MS = 20;
 /** A job that was locked is looked at again after this. */
 const BUSY_PAUSE_MS = 50;
 /** Tasks of a queue that this process lacks are left to others for so long. */
@@ -32,7 +34,7 @@ const UNKNOWN_QUEUE_PAUSE_MS = 5000;
 const RETRY_MS = 1000;
 
 /**
- * The authority over what is to run: sends whatever is due and was not sent, or whose message led to nothing, ends
+ * The authority over what is to run: holds whatever is due and was not sent, until it is admitted, sends again whose message led to nothing, ends
  * attempts whose worker has fallen silent, and sends everything again when Redis is another one than it was.
  * Any number of them run side by side.
  */
@@ -45,10 +47,12 @@ export class Sweeper {
   private known: string | undefined;
   private loop: Promise<void> | undefined;
   private wake: (() => void) | undefined;
+  private poked = false;
 
   constructor(
     private readonly database: Database,
     private readonly sender: TaskSender,
+    private readonly admission: Admission,
     private readonly types: JobTypeRegistry,
     private readonly bus: CancelBus,
     private readonly redis: Redis,
@@ -74,25 +78,32 @@ export class Sweeper {
     await this.loop;
   }
 
+  /** Makes the next sweep come at once: tasks were held, or what they wait for may have come. */
+  poke(): void {
+    this.poked = true;
+    this.wake?.();
+  }
+
   private async run(): Promise<void> {
     while (!this.stopped) {
       this.health.sign('sweeper');
-      const more = await this.sweep().catch((error: Error) => {
+      this.poked = false;
+      const next = await this.sweep().catch((error: Error) => {
         this.logger.warn({ reason: error.message }, 'a sweep failed');
-        return false;
+        return { more: false, waiting: false };
       });
-      if (!more && !this.stopped) await this.sleep(await this.pause());
+      if (!next.more && !this.stopped && !this.poked) await this.sleep(await this.pause(next.waiting));
     }
   }
 
   /** Until the next time of anything, so that jobs begin when they are due and not up to an interval later. */
-  private pause(): Promise<number> {
-    const most = this.config.SWEEP_INTERVAL;
+  private pause(waiting: boolean): Promise<number> {
+    const most = Math.min(this.config.SWEEP_INTERVAL, waiting ? ROOM_PAUSE_MS : Infinity);
     return untilNextDue(this.database.main, most).catch(() => most);
   }
 
-  /** One sweep; true when there may be more to do at once. */
-  async sweep(): Promise<boolean> {
+  /** One sweep. `more`: there may be more to do at once; `waiting`: tasks wait for room, which may come soon. */
+  async sweep(): Promise<{ more: boolean; waiting: boolean }> {
     await this.watchRedis();
     const all = performance.now() >= this.allAgainAt;
     const backMs = all ? LOOK_BACK_MS.all : LOOK_BACK_MS.short;
@@ -102,11 +113,12 @@ export class Sweeper {
     if (all && !full) this.allAgainAt = performance.now() + LOOK_BACK_MS.short / 2;
     const ended = due.filter((task) => task.leaseEnded);
     if (ended.length > 0) await this.expire(ended);
-    const open = due.filter((task) => !task.leaseEnded);
-    const strange = open.filter((task) => !this.sender.knows(task.queue));
+    const lost = due.filter((task) => !task.leaseEnded && !task.held);
+    const strange = lost.filter((task) => !this.sender.knows(task.queue));
     if (strange.length > 0) await lookAgain(this.database.main, strange, UNKNOWN_QUEUE_PAUSE_MS);
-    const sent = await this.send(open.filter((task) => !strange.includes(task)));
-    return ended.length > 0 || (full && sent);
+    const sent = await this.send(lost.filter((task) => !strange.includes(task)));
+    const { more, waiting } = await this.admission.pass();
+    return { more: more || ended.length > 0 || (full && sent), waiting };
   }
 
   /** Jobs that are due begin, and jobs that are overdue end. Answers how many it has looked at. */
@@ -117,10 +129,7 @@ export class Sweeper {
     if (overdue.length > 0) {
       for (const job of await failOverdueJobs(this.database.main, overdue)) await this.bus.publish(job);
     }
-    if (starting.length === 0) return due.length;
-    const { incarnation } = this.sender;
-    const firstLookMs = incarnation === '' ? 0 : FIRST_LOOK_MS;
-    this.sender.sendSoon(await startDueJobs(this.database.main, starting, { incarnation, firstLookMs }));
+    if (starting.length > 0) await startDueJobs(this.database.main, starting);
     return due.length;
   }
 

@@ -53,6 +53,20 @@ export class TaskSender implements OnApplicationBootstrap, OnModuleDestroy {
     return this.life;
   }
 
+  /** The queues that this process knows. */
+  get queueNames(): string[] {
+    return [...this.queues.keys()];
+  }
+
+  /** How many messages wait in Redis, by queue. Of those that this process does not know, none are told. */
+  async depths(names: string[]): Promise<Map<string, number>> {
+    const known = names.flatMap((name) => this.queues.get(name) ?? []);
+    const counts = await Promise.all(
+      known.map(async (queue) => [queue.name, await queue.getWaitingCount()] as const),
+    );
+    return new Map(counts);
+  }
+
   /** Whether this process knows a queue; one of a newer or an older version may not. */
   knows(queue: string): boolean {
     return this.queues.has(queue);

@@ -1,4 +1,4 @@
-import { cleanJson, cleanText, InvalidJobError, type JobInput, type Json } from '@app/core';
+import { cleanJson, cleanText, InvalidJobError, type JobInput, type Json, rankOf } from '@app/core';
 import type { NewJob } from '../store/accept-jobs.js';
 import { type JobTypeRegistry, queueOf, type RegisteredJobType } from './job-type-registry.js';
 import { newId } from '../store/new-id.js';
@@ -12,13 +12,18 @@ export const EXPIRES_BEFORE_DUE = 'A job must not expire before it is due.';
 type Unit = NewJob['units'][number];
 
 /** A job that was checked against its type, ready to be written for an owner. */
-export type CheckedJob = Omit<NewJob, 'jobId' | 'ownerId' | 'actor' | 'idempotency' | 'dedupe'>;
+export type CheckedJob = Omit<NewJob, 'jobId' | 'ownerId' | 'actor' | 'idempotency' | 'dedupe' | 'direct'>;
 
 /**
  * Checks a submitted job against its type and makes its tasks.
+ * @param pointMs what a point of priority is worth
  * @throws {InvalidJobError} naming every place that is wrong.
  */
-export async function checkJob(input: JobInput, types: JobTypeRegistry): Promise<CheckedJob> {
+export async function checkJob(
+  input: JobInput,
+  types: JobTypeRegistry,
+  pointMs: number,
+): Promise<CheckedJob> {
   const type = types.find(input.type);
   if (!type) {
     const message = `There is no job type of this name. Known: ${types.names.join(', ')}.`;
@@ -43,6 +48,7 @@ export async function checkJob(input: JobInput, types: JobTypeRegistry): Promise
   // Where every task brings its own, the job needs none.
   const owned = input.payload === undefined && input.tasks?.every((task) => task.payload !== undefined);
   const payload = owned ? null : await checkPayload(type, input.payload, '/payload');
+  const priority = input.priority ?? 0;
   return {
     type: type.name,
     queue: queueOf(type),
@@ -52,6 +58,8 @@ export async function checkJob(input: JobInput, types: JobTypeRegistry): Promise
     finalize: type.hasFinalization || input.catalog !== undefined,
     ...checkTimes(input),
     maxRuntimeMs: type.maxRuntimeMs ?? null,
+    priority,
+    rank: rankOf(input.runAt?.getTime() ?? Date.now(), priority, pointMs),
     payload,
     catalog: input.catalog === undefined ? null : (cleanJson(input.catalog) ?? null),
     units: type.hasPlan ? [unit('plan', -1, null, null)] : await tasksOf(type, input, count),

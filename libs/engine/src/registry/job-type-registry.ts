@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
 import { type JobHandler, type JobTypeClass, type JobTypePolicy, jobTypePolicy } from '@app/core';
+import type { TypeLimits } from '../store/type-limits.js';
 
 /** Injection token of the classes with `@JobType`. */
 export const JOB_TYPES = Symbol('JOB_TYPES');
@@ -20,21 +21,38 @@ export const DEFAULT_QUEUE = 'default';
 @Injectable()
 export class JobTypeRegistry {
   private readonly types: Map<string, RegisteredJobType & { class: JobTypeClass }>;
+  /** What each type allows over all workers. */
+  readonly limits: ReadonlyMap<string, TypeLimits>;
 
   constructor(
     @Inject(JOB_TYPES) classes: JobTypeClass[],
     private readonly modules: ModuleRef,
   ) {
     this.types = new Map(classes.map((type) => [policyOf(type).name, { ...describe(type), class: type }]));
+    this.limits = new Map([...this.types].map(([name, type]) => [name, limitsOf(type)]));
   }
 
   get names(): string[] {
     return [...this.types.keys()].toSorted();
   }
 
+  /** The tags that the types ask for. */
+  get tags(): string[] {
+    return [...new Set([...this.types.values()].flatMap(({ tag }) => tag ?? []))].toSorted();
+  }
+
   /** The policies of a type, or undefined for an unknown one. */
   find(name: string): RegisteredJobType | undefined {
     return this.types.get(name);
+  }
+
+  /** Whether tasks of a type have to be admitted one by one, for there may be fewer of them than could run. */
+  isLimited(name: string): boolean {
+    const limits = this.limits.get(name);
+    return (
+      limits !== undefined &&
+      (limits.concurrency ?? limits.rate ?? (limits.oneByOne || undefined)) !== undefined
+    );
   }
 
   /** The code of a type, or undefined for an unknown one. */
@@ -62,6 +80,10 @@ export function policyOf(type: JobTypeClass): JobTypePolicy {
   const policy = jobTypePolicy(type);
   if (!policy) throw new TypeError(`The class ${type.name} has no @JobType.`);
   return policy;
+}
+
+function limitsOf({ concurrency, rateLimit, exclusive }: JobTypePolicy): TypeLimits {
+  return { concurrency, rate: rateLimit, oneByOne: exclusive === 'queue' };
 }
 
 function describe(type: JobTypeClass): RegisteredJobType {

@@ -20,6 +20,9 @@ export interface NewJob {
   runAt: Date | null;
   expiresAt: Date | null;
   maxRuntimeMs: number | null;
+  priority: number;
+  /** The order among the owner's tasks; see `rankOf`. */
+  rank: number;
   payload: Json;
   catalog: Json | null;
   /** The hidden plan at position -1, or the tasks from position 0. A null payload means the job's. */
@@ -33,6 +36,8 @@ export interface NewJob {
   idempotency: { key: string; bodyHash: string } | null;
   /** What no other open job may hold. */
   dedupe: DedupeKey[];
+  /** How many of the units, from the first on, are sent after the commit. The others are held until they are admitted. */
+  direct: number;
 }
 
 /** The idempotency key was used before: by the same body (the earlier job), or by another one. */
@@ -75,6 +80,8 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
     run_at: job.runAt ?? undefined,
     expires_at: job.expiresAt ?? undefined,
     max_runtime_ms: job.maxRuntimeMs ?? undefined,
+    priority: job.priority,
+    rank: job.rank,
     payload: job.payload,
     catalog: job.catalog ?? undefined,
     keyed: job.idempotency !== null,
@@ -84,13 +91,14 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
     tasks_total: job.units.filter((unit) => unit.kind === 'task').length,
   }));
   const units = jobs.flatMap((job) =>
-    job.units.map((unit) => ({
+    job.units.map((unit, nth) => ({
       id: unit.taskId,
       job_id: job.jobId,
       kind: unit.kind,
       position: unit.position,
       key: unit.key,
       payload: unit.payload ?? undefined,
+      held: nth >= job.direct,
     })),
   );
   const accepted = await sql.$queryRaw<{ id: string; createdAt: Date }[]>`
@@ -108,21 +116,21 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
       RETURNING job_id
     ), j AS (
       INSERT INTO jobs (id, owner_id, submitted_by, type, queue, status, failure_policy, max_attempts, resumable,
-                        finalize, run_at, expires_at, max_runtime_ms, payload, catalog, dedupe, planning, tasks_total)
+                        finalize, run_at, expires_at, max_runtime_ms, priority, rank, payload, catalog, dedupe, planning, tasks_total)
       SELECT i.id, owner_id, submitted_by, type, queue,
              CASE WHEN run_at IS NULL THEN 'queued' ELSE 'scheduled' END, failure_policy, max_attempts, resumable,
-             finalize, run_at, expires_at, max_runtime_ms, COALESCE(payload, 'null'::jsonb), catalog, dedupe, planning, tasks_total
+             finalize, run_at, expires_at, max_runtime_ms, priority, rank, COALESCE(payload, 'null'::jsonb), catalog, dedupe, planning, tasks_total
       FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         AS i(id uuid, owner_id text, submitted_by text, type text, queue text, failure_policy text,
              max_attempts smallint, resumable boolean, finalize boolean, run_at timestamptz, expires_at timestamptz,
-             max_runtime_ms bigint, payload jsonb, catalog jsonb, dedupe jsonb,
+             max_runtime_ms bigint, priority smallint, rank float8, payload jsonb, catalog jsonb, dedupe jsonb,
              keyed boolean, planning boolean, tasks_total int)
       WHERE i.id IN (SELECT id FROM alone) AND (NOT keyed OR i.id IN (SELECT job_id FROM k))
-      RETURNING id, queue, submitted_by, status, run_at, expires_at, created_at
+      RETURNING id, owner_id, type, queue, submitted_by, status, run_at, expires_at, rank, created_at
     ), u AS MATERIALIZED (
-      SELECT i.*, j.queue, j.status
+      SELECT i.*, j.queue, j.status, j.owner_id, j.type, j.rank
       FROM jsonb_to_recordset(${JSON.stringify(units)}::jsonb)
-        AS i(id uuid, job_id uuid, kind text, position int, key text, payload jsonb)
+        AS i(id uuid, job_id uuid, kind text, position int, key text, payload jsonb, held boolean)
       JOIN j ON j.id = i.job_id
     ), t AS (
       INSERT INTO tasks (id, job_id, position, kind) SELECT id, job_id, position, kind FROM u
@@ -131,10 +139,12 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
       SELECT job_id, position, id, key, payload FROM u
     ), d AS (
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at, incarnation)
-      SELECT id, kind, job_id, queue,
-             clock_timestamp() + make_interval(secs => ${incarnation === '' ? 0 : FIRST_LOOK_MS / 1000}::float8),
+      SELECT id, kind, job_id, queue, clock_timestamp() + make_interval(secs => ${FIRST_LOOK_MS / 1000}::float8),
              ${incarnation}
-      FROM u WHERE status = 'queued'
+      FROM u WHERE status = 'queued' AND NOT held
+    ), h AS (
+      INSERT INTO dispatch (id, kind, job_id, queue, look_again_at, gate, owner_id, type, rank)
+      SELECT id, kind, job_id, queue, 'infinity', 'held', owner_id, type, rank FROM u WHERE status = 'queued' AND held
     ), w AS (
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
       SELECT id, 'start', id, '', run_at FROM j WHERE status = 'scheduled'

@@ -1,7 +1,6 @@
 import type { Json } from '@app/core';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { inTransaction } from './in-transaction.js';
-import type { Delivery } from './dispatch.js';
 
 /** A task that a plan has yielded. The id is made before, so that a repeat after a lost reply adds nothing. */
 export interface PlannedInput {
@@ -12,15 +11,16 @@ export interface PlannedInput {
 
 /**
  * Adds the tasks that a plan has yielded, and with them where the plan is. The job row is locked first, so that no
- * cancel runs between; a key that the job has already, or that came before in the batch, is left out. Undefined
- * when the plan no longer holds its claim, or its job has ended: nothing was written.
+ * cancel runs between; a key that the job has already, or that came before in the batch, is left out. They are
+ * held until they are admitted. Answers how many they are; undefined when the plan no longer holds its claim, or its job
+ * has ended: nothing was written.
  */
 export async function addPlannedTasks(
   client: PrismaClient,
   plan: { taskId: string; jobId: string; fence: number },
   inputs: PlannedInput[],
-  options: { checkpoint?: Json; incarnation: string; firstLookMs: number; actor: string },
-): Promise<Delivery[] | undefined> {
+  options: { checkpoint?: Json; actor: string },
+): Promise<number | undefined> {
   const rows = inputs.map(({ taskId, key, payload }) => ({ id: taskId, key, payload }));
   const checkpoint = options.checkpoint === undefined ? null : JSON.stringify(options.checkpoint);
   return inTransaction(client, async (sql) => {
@@ -33,7 +33,7 @@ export async function addPlannedTasks(
       FOR SHARE OF t`;
     if (held.length === 0) return undefined;
     // A statement of its own: it sees what an earlier claim of the plan had committed before we got the lock.
-    const added = await sql.$queryRaw<{ id: string; queue: string }[]>`
+    const [added] = await sql.$queryRaw<{ count: number }[]>`
       WITH m AS MATERIALIZED (
         SELECT i.id, i.key, i.payload, row_number() OVER (ORDER BY i.ordinality) - 1 AS nth
         FROM (
@@ -46,7 +46,7 @@ export async function addPlannedTasks(
       ), n AS (
         UPDATE jobs SET tasks_total = tasks_total + (SELECT count(*)::int FROM m), version = version + 1
         WHERE id = ${plan.jobId}::uuid
-        RETURNING id, queue, generation, version, tasks_total - (SELECT count(*)::int FROM m) AS first
+        RETURNING id, queue, owner_id, type, rank, generation, version, tasks_total - (SELECT count(*)::int FROM m) AS first
       ), t AS (
         INSERT INTO tasks (id, job_id, position, generation)
         SELECT m.id, n.id, n.first + m.nth, n.generation FROM m, n
@@ -54,10 +54,8 @@ export async function addPlannedTasks(
         INSERT INTO task_inputs (job_id, position, task_id, key, payload)
         SELECT n.id, n.first + m.nth, m.id, m.key, COALESCE(m.payload, 'null'::jsonb) FROM m, n
       ), d AS (
-        INSERT INTO dispatch (id, kind, job_id, queue, look_again_at, incarnation)
-        SELECT m.id, 'task', n.id, n.queue,
-          clock_timestamp() + make_interval(secs => ${options.firstLookMs / 1000}::float8), ${options.incarnation}
-        FROM m, n
+        INSERT INTO dispatch (id, kind, job_id, queue, look_again_at, gate, owner_id, type, rank)
+        SELECT m.id, 'task', n.id, n.queue, 'infinity', 'held', n.owner_id, n.type, n.rank FROM m, n
       ), c AS (
         INSERT INTO task_outputs (task_id, checkpoint)
         SELECT ${plan.taskId}::uuid, ${checkpoint}::jsonb WHERE ${checkpoint}::jsonb IS NOT NULL
@@ -67,7 +65,7 @@ export async function addPlannedTasks(
         SELECT n.id, n.generation, n.version, 'tasks.planned', ${options.actor}, jsonb_build_object('count', (SELECT count(*) FROM m))
         FROM n WHERE EXISTS (SELECT FROM m)
       )
-      SELECT m.id::text AS id, n.queue FROM m, n`;
-    return added.map(({ id, queue }) => ({ taskId: id, kind: 'task', queue, epoch: 1 }));
+      SELECT count(*)::int AS count FROM m, n`;
+    return added?.count ?? 0;
   });
 }

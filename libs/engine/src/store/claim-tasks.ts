@@ -39,7 +39,8 @@ interface Row extends ClaimedTask {
 
 /**
  * Claims tasks for a worker in one statement: fence and attempt rise by one, the lease runs by the clock of
- * Postgres, and a job whose first task this is becomes active. A job row is locked only for that.
+ * Postgres, and a job whose first task this is becomes active. A job row is locked only for that. What is held is not to be had, and what is
+ * of a paused type or tag is held from now on.
  */
 export async function claimTasks(
   sql: Sql,
@@ -57,10 +58,25 @@ export async function claimTasks(
   const rows = await sql.$queryRaw<Row[]>`
     WITH m AS MATERIALIZED (
       SELECT * FROM unnest(${ids}::uuid[], ${nonces}::uuid[], ${epochs}::int[]) AS m(task_id, nonce, epoch) ORDER BY 1 OFFSET 0
+    ), paused AS MATERIALIZED (
+      SELECT d.id, d.kind, d.epoch, j.owner_id, j.type, j.rank
+      FROM m JOIN dispatch d ON d.id = m.task_id JOIN jobs j ON j.id = d.job_id JOIN tasks t ON t.id = d.id
+      WHERE EXISTS (SELECT FROM pauses) AND t.status <> 'active' AND EXISTS (
+        SELECT FROM pauses p WHERE (p.kind, p.name) IN (('type', j.type), ('tag', d.queue))
+          AND (p.until IS NULL OR p.until > clock_timestamp())
+      )
+    ), parked AS (
+      UPDATE dispatch d SET gate = 'held', look_again_at = 'infinity', incarnation = '', owner_id = l.owner_id,
+        type = l.type, rank = l.rank
+      FROM (
+        SELECT p.* FROM paused p JOIN dispatch d ON d.id = p.id AND d.kind = p.kind AND d.epoch = p.epoch
+        ORDER BY d.id FOR UPDATE OF d SKIP LOCKED
+      ) l WHERE d.id = l.id AND d.kind = l.kind
     ), seen AS MATERIALIZED (
       SELECT t.id, t.job_id, t.kind, t.status, t.fence, t.attempt, t.position, m.nonce AS claim, t.nonce = m.nonce AS again
       FROM m JOIN tasks t ON t.id = m.task_id LEFT JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
-      WHERE m.epoch IS NULL OR d.epoch IS NULL OR d.epoch = m.epoch
+      WHERE (m.epoch IS NULL OR d.epoch IS NULL OR d.epoch = m.epoch) AND d.gate IS DISTINCT FROM 'held'
+        AND t.id NOT IN (SELECT id FROM paused)
     ), opened AS (
       UPDATE jobs j SET status = 'active', version = j.version + 1, started_at = COALESCE(j.started_at, clock_timestamp())
       FROM (

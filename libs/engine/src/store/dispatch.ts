@@ -39,11 +39,13 @@ export interface DueTask extends Delivery {
   maxAttempts: number;
   resumable: boolean;
   leaseEnded: boolean;
+  /** Whether it waits to be admitted from now on; it was not sent, or to another life of Redis. */
+  held: boolean;
 }
 
 /**
  * Takes the tasks and plans whose time has come, by moving the time on: whoever else sweeps passes them by. Commits
- * before anything is sent. An attempt whose lease still runs is looked at again when it ends; a lease that ended while
+ * before anything is sent. What was not sent before is held until it is admitted, in its turn. An attempt whose lease still runs is looked at again when it ends; a lease that ended while
  * Postgres itself was down, or just after, is given one more: its worker could not renew it.
  */
 export async function takeDueTasks(
@@ -54,26 +56,30 @@ export async function takeDueTasks(
 ): Promise<DueTask[]> {
   return sql.$queryRaw<DueTask[]>`
     WITH due AS MATERIALIZED (
-      SELECT id, kind FROM dispatch
+      SELECT id, kind, job_id, incarnation FROM dispatch
       WHERE look_again_at <= statement_timestamp() AND kind IN ('task', 'plan')
         AND look_again_at > statement_timestamp() - make_interval(secs => ${backMs / 1000}::float8)
       ORDER BY look_again_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), state AS MATERIALIZED (
       SELECT d.id, d.kind, t.status, t.fence, t.attempt, t.crashes, u.lease_until,
-        t.status = 'active' AND u.lease_until > clock_timestamp() AS leased
-      FROM due d JOIN tasks t ON t.id = d.id CROSS JOIN LATERAL (
+        t.status = 'active' AND u.lease_until > clock_timestamp() AS leased,
+        t.status <> 'active' AND d.incarnation = '' AS held, j.owner_id, j.type, j.rank, j.generation, j.max_attempts, j.resumable
+      FROM due d JOIN tasks t ON t.id = d.id JOIN jobs j ON j.id = d.job_id CROSS JOIN LATERAL (
         SELECT GREATEST(t.lease_until, pg_postmaster_start_time() + make_interval(secs => ${leaseMs / 1000}::float8)) AS lease_until
       ) u
     ), moved AS (
-      UPDATE dispatch d SET look_again_at = CASE WHEN s.leased THEN s.lease_until
-        ELSE clock_timestamp() + make_interval(secs => ${SWEEP_LEASE_MS / 1000}::float8) END
+      UPDATE dispatch d SET look_again_at = CASE WHEN s.leased THEN s.lease_until WHEN s.held THEN 'infinity'
+          ELSE clock_timestamp() + make_interval(secs => ${SWEEP_LEASE_MS / 1000}::float8) END,
+        gate = CASE WHEN s.held THEN 'held' ELSE d.gate END,
+        owner_id = CASE WHEN s.held THEN s.owner_id ELSE d.owner_id END,
+        type = CASE WHEN s.held THEN s.type ELSE d.type END, rank = CASE WHEN s.held THEN s.rank ELSE d.rank END
       FROM state s WHERE d.id = s.id AND d.kind = s.kind
       RETURNING d.id, d.kind, d.job_id, d.queue, d.epoch, d.look_again_at
     )
-    SELECT m.id::text AS "taskId", m.kind, m.queue, m.epoch, m.look_again_at::text AS mark, m.job_id::text AS "jobId", j.type, j.generation, s.status, s.fence,
-      s.attempt, s.crashes, j.max_attempts AS "maxAttempts", j.resumable,
-      s.status = 'active' AS "leaseEnded"
-    FROM moved m JOIN state s ON s.id = m.id AND s.kind = m.kind JOIN jobs j ON j.id = m.job_id
+    SELECT m.id::text AS "taskId", m.kind, m.queue, m.epoch, m.look_again_at::text AS mark, m.job_id::text AS "jobId", s.type, s.generation, s.status, s.fence,
+      s.attempt, s.crashes, s.max_attempts AS "maxAttempts", s.resumable,
+      s.status = 'active' AS "leaseEnded", s.held
+    FROM moved m JOIN state s ON s.id = m.id AND s.kind = m.kind
     WHERE NOT s.leased`;
 }
 
@@ -104,7 +110,7 @@ async function moveLook(
       SELECT d.id, d.kind
       FROM unnest(${ids}::uuid[], ${kinds}::text[], ${epochs}::int[], ${marks}::timestamptz[]) AS m(id, kind, epoch, mark)
       JOIN dispatch d ON d.id = m.id AND d.kind = m.kind AND d.epoch = m.epoch
-        AND (m.mark IS NULL OR d.look_again_at = m.mark)
+        AND (m.mark IS NULL OR d.look_again_at = m.mark) AND d.gate IS DISTINCT FROM 'held'
       ORDER BY d.id FOR UPDATE OF d SKIP LOCKED
     ) l
     WHERE d.id = l.id AND d.kind = l.kind`;

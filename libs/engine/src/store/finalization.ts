@@ -163,3 +163,11 @@ export async function completedResults(
     WHERE i.job_id = ${jobId}::uuid AND i.position > ${after} AND t.kind = 'task' AND t.status = 'completed'
     ORDER BY i.position LIMIT ${limit}`;
 }
+
+/** Notes for how much longer the Catalog is spared; 0: no more. */
+export async function noteCircuit(sql: Sql, openMs: number): Promise<void> {
+  await sql.$executeRaw`
+    INSERT INTO settings (key, value)
+    VALUES ('catalog-circuit-until', (clock_timestamp() + make_interval(secs => ${openMs / 1000}::float8))::text)
+    ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value`;
+}

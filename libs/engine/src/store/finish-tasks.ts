@@ -27,6 +27,8 @@ export interface Finish {
   jobId: string | null;
   /** The job's status after the write. */
   jobStatus: JobStatus | null;
+  /** Whether a limit counted the task: another one may have its place. */
+  freed: boolean;
 }
 
 interface Row extends Finish {
@@ -56,7 +58,9 @@ export async function finishTasks(
         return written;
       })
     : await retryRaces(() => writeFinishes(client, members, actor, wait));
-  return new Map(rows.map(({ member, kind, jobId, jobStatus }) => [member, { kind, jobId, jobStatus }]));
+  return new Map(
+    rows.map(({ member, kind, jobId, jobStatus, freed }) => [member, { kind, jobId, jobStatus, freed }]),
+  );
 }
 
 async function writeFinishes(
@@ -83,7 +87,8 @@ async function writeFinishes(
       SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         AS m(id uuid, fence int, status text, result jsonb, error jsonb, delay float8, charged boolean, expired boolean)
     ), seen AS MATERIALIZED (
-      SELECT t.id, t.job_id, t.status, t.fence, t.lease_until FROM m JOIN tasks t ON t.id = m.id
+      SELECT t.id, t.job_id, t.status, t.fence, t.lease_until, d.gate IS NOT DISTINCT FROM 'admitted' AS counted
+      FROM m JOIN tasks t ON t.id = m.id LEFT JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
     ), j AS MATERIALIZED (
       SELECT id, status, generation, version, failure_policy, finalize, planning, tasks_total, tasks_completed,
         tasks_failed, tasks_canceled, progress_sum, progress, error
@@ -110,7 +115,7 @@ async function writeFinishes(
       DELETE FROM dispatch d USING locked l
       WHERE d.id = l.id AND d.kind = l.kind AND l.status IN ('completed', 'failed')
     ), again AS (
-      UPDATE dispatch d SET epoch = d.epoch + 1, incarnation = '',
+      UPDATE dispatch d SET epoch = d.epoch + 1, incarnation = '', gate = NULL,
         look_again_at = clock_timestamp() + make_interval(secs => l.delay)
       FROM locked l WHERE d.id = l.id AND d.kind = l.kind AND l.status NOT IN ('completed', 'failed')
     ), counted AS MATERIALIZED (
@@ -169,7 +174,7 @@ async function writeFinishes(
       FROM next WHERE status <> 'active'
     )
     SELECT m.id::text AS member, s.job_id::text AS "jobId", COALESCE(n.status, (SELECT status FROM jobs WHERE jobs.id = s.job_id)) AS "jobStatus",
-      COALESCE(n.status = 'failed', false) AS "jobFailed",
+      COALESCE(n.status = 'failed', false) AS "jobFailed", COALESCE(l.id IS NOT NULL AND s.counted, false) AS freed,
       CASE WHEN l.id IS NOT NULL THEN 'applied'
         WHEN s.fence = m.fence AND s.status = m.status THEN 'mine-already'
         WHEN s.fence = m.fence AND s.status = 'active' AND (NOT m.expired OR s.lease_until < clock_timestamp())

@@ -42,11 +42,15 @@ export async function limitTransaction(sql: Sql, idleMs: number): Promise<void> 
 }
 
 /** Runs statements that must commit together. `run` may be called again, so it keeps no state of its own. */
-export function inTransaction<T>(client: PrismaClient, run: (sql: Sql) => Promise<T>): Promise<T> {
+export function inTransaction<T>(
+  client: PrismaClient,
+  run: (sql: Sql) => Promise<T>,
+  limits = LIMITS,
+): Promise<T> {
   return retryRaces(() =>
     client.$transaction(async (sql) => {
-      await limitTransaction(sql, LIMITS.timeout);
+      await limitTransaction(sql, limits.timeout);
       return run(sql);
-    }, LIMITS),
+    }, limits),
   );
 }

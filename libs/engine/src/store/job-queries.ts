@@ -73,7 +73,7 @@ export class JobQueries {
   private async select(where: Prisma.Sql, limit: number): Promise<Job[]> {
     const rows = await this.database.main.$queryRaw<JobRow[]>`
       SELECT j.id::text AS "jobId", j.type, j.status, j.progress, j.detail, j.version, j.generation,
-        j.failure_policy AS "failurePolicy", j.max_attempts AS attempts, j.payload, j.result,
+        j.failure_policy AS "failurePolicy", j.max_attempts AS attempts, j.priority, j.payload, j.result,
         CASE WHEN j.status = 'failed' THEN j.error END AS error, j.planning, j.tasks_total AS total,
         j.tasks_completed AS completed, j.tasks_failed AS failed, j.tasks_canceled AS canceled,
         j.run_at AS "runAt", j.expires_at AS "expiresAt", j.created_at AS "createdAt", j.started_at AS "startedAt", j.finished_at AS "finishedAt",
@@ -97,7 +97,7 @@ export class JobQueries {
 
 /** A job as it was just accepted, which nobody needs to read again to know. */
 export function newJobView(job: NewJob, createdAt: Date): Job {
-  const { jobId, type, failurePolicy, maxAttempts, payload, runAt, expiresAt, units } = job;
+  const { jobId, type, failurePolicy, maxAttempts, priority, payload, runAt, expiresAt, units } = job;
   const planned = units.some((unit) => unit.kind === 'plan');
   return {
     jobId,
@@ -109,6 +109,7 @@ export function newJobView(job: NewJob, createdAt: Date): Job {
     generation: 1,
     failurePolicy,
     attempts: maxAttempts,
+    priority,
     payload,
     tasks: { ...(planned ? {} : { total: units.length }), completed: 0, failed: 0, canceled: 0 },
     result: null,

@@ -1,12 +1,11 @@
 import { jobSourcesOf, type JobStatus } from '@app/core';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { type DedupeKey, dedupeRows, findHolders, takeDedupeKeys } from './dedupe-keys.js';
-import type { Delivery } from './dispatch.js';
 import { inTransaction } from './in-transaction.js';
 
-/** What became of a retry; `open` is what is to be sent. `duplicate`: another open job holds a key of this one. */
+/** What became of a retry. `duplicate`: another open job holds a key of this one. */
 export type Retry =
-  | { kind: 'retried'; status: JobStatus; open: Delivery[] }
+  | { kind: 'retried'; status: JobStatus }
   | { kind: 'refused'; status: JobStatus }
   | { kind: 'duplicate'; jobId: string };
 
@@ -19,14 +18,14 @@ class KeysHeldError extends Error {
 
 /**
  * Opens a failed or canceled job again, in a new generation: tasks that did not complete begin anew with all their
- * attempts, completed ones keep their results, and a job whose tasks are all complete goes straight to
+ * attempts, held until they are admitted, completed ones keep their results, and a job whose tasks are all complete goes straight to
  * finalization. Undefined when the owner has no such job.
  */
 export async function retryJob(
   client: PrismaClient,
   ownerId: string,
   jobId: string,
-  options: { actor: string; incarnation: string; firstLookMs: number },
+  options: { actor: string },
 ): Promise<Retry | undefined> {
   for (;;) {
     try {
@@ -44,7 +43,7 @@ function retryOnce(
   client: PrismaClient,
   ownerId: string,
   jobId: string,
-  options: { actor: string; incarnation: string; firstLookMs: number },
+  options: { actor: string },
 ): Promise<Retry | undefined> {
   return inTransaction(client, async (sql) => {
     const [job] = await sql.$queryRaw<
@@ -58,7 +57,7 @@ function retryOnce(
       const taken = await sql.$queryRaw<unknown[]>(takeDedupeKeys(rows));
       if (taken.length < rows.length) throw new KeysHeldError(job.dedupe);
     }
-    const open = await sql.$queryRaw<Delivery[]>`
+    const open = await sql.$executeRaw`
       WITH o AS MATERIALIZED (
         SELECT t.id, t.kind FROM task_inputs i JOIN tasks t ON t.id = i.task_id
         WHERE i.job_id = ${jobId}::uuid AND t.status <> 'completed'
@@ -67,16 +66,12 @@ function retryOnce(
         UPDATE tasks t SET status = 'queued', generation = t.generation + 1, fence = t.fence + 1, attempt = 0, crashes = 0,
           nonce = NULL, worker = NULL, started_at = NULL, finished_at = NULL
         FROM o WHERE t.id = o.id
-      ), d AS (
-        INSERT INTO dispatch (id, kind, job_id, queue, look_again_at, incarnation)
-        SELECT o.id, o.kind, j.id, j.queue,
-          clock_timestamp() + make_interval(secs => ${options.firstLookMs / 1000}::float8), ${options.incarnation}
-        FROM o, jobs j WHERE j.id = ${jobId}::uuid
-        RETURNING id, kind, queue, epoch
       )
-      SELECT id::text AS "taskId", kind, queue, epoch FROM d`;
+      INSERT INTO dispatch (id, kind, job_id, queue, look_again_at, gate, owner_id, type, rank)
+      SELECT o.id, o.kind, j.id, j.queue, 'infinity', 'held', j.owner_id, j.type, j.rank
+      FROM o, jobs j WHERE j.id = ${jobId}::uuid`;
     // Only finalization can have failed a job whose tasks are all complete.
-    const status = open.length > 0 ? 'queued' : 'finalizing';
+    const status = open > 0 ? 'queued' : 'finalizing';
     await sql.$executeRaw`
       WITH s AS (
         SELECT count(*) FILTER (WHERE t.kind = 'task' AND t.status = 'completed')::int AS completed,
@@ -98,6 +93,6 @@ function retryOnce(
       )
       INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
       SELECT id, generation, version, ${`job.${status}`}, ${options.actor}, 'retry' FROM j`;
-    return { kind: 'retried', status, open };
+    return { kind: 'retried', status };
   });
 }

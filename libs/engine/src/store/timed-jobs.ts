@@ -1,6 +1,6 @@
 import type { JobStatus } from '@app/core';
 import type { PrismaClient, Sql } from '@app/platform/prisma/database.js';
-import { type Delivery, LOOK_BACK_MS } from './dispatch.js';
+import { LOOK_BACK_MS } from './dispatch.js';
 import { endOpenTasks } from './end-open-tasks.js';
 import { inTransaction } from './in-transaction.js';
 
@@ -29,14 +29,10 @@ export async function takeDueJobs(sql: Sql, limit: number, backMs = LOOK_BACK_MS
 
 /**
  * Queues scheduled jobs that are due: their tasks get their dispatch rows only now. A job that was moved to a later
- * time meanwhile is left alone. Answers what is to be sent.
+ * time meanwhile is left alone. Answers how many tasks wait to be admitted now.
  */
-export async function startDueJobs(
-  sql: Sql,
-  jobIds: string[],
-  options: { incarnation: string; firstLookMs: number },
-): Promise<Delivery[]> {
-  return sql.$queryRaw<Delivery[]>`
+export async function startDueJobs(sql: Sql, jobIds: string[]): Promise<number> {
+  return sql.$executeRaw`
     WITH j AS (
       UPDATE jobs j SET status = 'queued', version = j.version + 1
       FROM (
@@ -44,20 +40,16 @@ export async function startDueJobs(
         WHERE id = ANY(${jobIds}::uuid[]) AND status = 'scheduled' AND run_at <= clock_timestamp()
         ORDER BY id FOR NO KEY UPDATE
       ) l WHERE j.id = l.id
-      RETURNING j.id, j.generation, j.version, j.queue
-    ), d AS (
-      INSERT INTO dispatch (id, kind, job_id, queue, look_again_at, incarnation)
-      SELECT t.id, t.kind, j.id, j.queue,
-        clock_timestamp() + make_interval(secs => ${options.firstLookMs / 1000}::float8), ${options.incarnation}
-      FROM j JOIN task_inputs i ON i.job_id = j.id JOIN tasks t ON t.id = i.task_id
-      RETURNING id, kind, queue, epoch
+      RETURNING j.id, j.generation, j.version, j.queue, j.owner_id, j.type, j.rank
     ), gone AS (
       DELETE FROM dispatch x USING j WHERE x.id = j.id AND x.kind = 'start'
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor)
       SELECT id, generation, version, 'job.queued', 'sweeper' FROM j
     )
-    SELECT id::text AS "taskId", kind, queue, epoch FROM d`;
+    INSERT INTO dispatch (id, kind, job_id, queue, look_again_at, gate, owner_id, type, rank)
+    SELECT t.id, t.kind, j.id, j.queue, 'infinity', 'held', j.owner_id, j.type, j.rank
+    FROM j JOIN task_inputs i ON i.job_id = j.id JOIN tasks t ON t.id = i.task_id`;
 }
 
 /** A job that a deadline has ended. */
@@ -117,7 +109,8 @@ export async function rescheduleJob(
   return inTransaction(client, async (sql) => {
     const moved = await sql.$executeRaw`
       WITH j AS (
-        UPDATE jobs SET run_at = ${runAt}::timestamptz, version = version + 1
+        UPDATE jobs SET run_at = ${runAt}::timestamptz, version = version + 1,
+          rank = rank + extract(epoch FROM ${runAt}::timestamptz - run_at)
         WHERE id = ${jobId}::uuid AND owner_id = ${ownerId} AND status = 'scheduled'
           AND (expires_at IS NULL OR expires_at > ${runAt}::timestamptz)
         RETURNING id, generation, version

@@ -3,11 +3,11 @@ import type { Sql } from '@app/platform/prisma/database.js';
 /** Makes a worker process known. */
 export async function registerWorker(
   sql: Sql,
-  worker: { id: string; host: string; pid: number; queues: string[] },
+  worker: { id: string; host: string; pid: number; queues: string[]; slots: number },
 ): Promise<void> {
   await sql.$executeRaw`
-    INSERT INTO workers (id, host, pid, queues)
-    VALUES (${worker.id}::uuid, ${worker.host}, ${worker.pid}, ${worker.queues}::text[])
+    INSERT INTO workers (id, host, pid, queues, slots)
+    VALUES (${worker.id}::uuid, ${worker.host}, ${worker.pid}, ${worker.queues}::text[], ${worker.slots})
     ON CONFLICT (id) DO NOTHING`;
 }
 

@@ -26,6 +26,7 @@ import {
   completedResults,
   countCatalogCall,
   countOwnFailure,
+  noteCircuit,
   type DueFinalization,
   endFinalization,
   postponeFinalization,
@@ -135,6 +136,14 @@ export class Finalizer {
     this.metrics.circuit.set(['closed', 'half-open', 'open'].indexOf(state));
     if (state !== before && state !== 'half-open')
       this.logger.warn({ state }, 'the circuit of the Catalog changed');
+    if (state === 'open' || before !== 'closed') this.tellCircuit(state === 'open' ? this.breaker.waitMs : 0);
+  }
+
+  /** For those who ask why a job waits; nothing is decided by it. */
+  private tellCircuit(openMs: number): void {
+    noteCircuit(this.database.main, openMs).catch((error: Error) =>
+      this.logger.debug({ reason: error.message }, 'the state of the circuit was not noted'),
+    );
   }
 
   /** The Catalog is spared for now: nothing was asked of it, and nothing is known anew. */

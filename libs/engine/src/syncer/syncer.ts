@@ -9,6 +9,7 @@ import { Database } from '@app/platform/prisma/database.js';
 import { fenceLostStops } from '../store/cancel-stops.js';
 import { type DueFinalization, renewTurn, takeDueFinalizations } from '../store/finalization.js';
 import { repairJobs } from '../store/repair-jobs.js';
+import { deleteEndedPauses } from '../store/pauses.js';
 import { deleteOldJobs, deleteOldWorkers } from '../store/retention.js';
 import { FinalizePoke } from './finalize-poke.js';
 import { Finalizer } from './finalizer.js';
@@ -135,6 +136,7 @@ export class Syncer {
   /** Forgets ended jobs whose time is over; a few batches a tick, so that a backlog holds nothing up. */
   private async forget(): Promise<void> {
     const { RETENTION, LEASE } = this.config;
+    await deleteEndedPauses(this.database.main);
     await deleteOldWorkers(this.database.main, Math.max(RETENTION, 10 * LEASE));
     for (let batch = 0; batch < DELETE_BATCHES && !this.stopping.signal.aborted; batch++) {
       const deleted = await deleteOldJobs(this.database.main, this.config.RETENTION, DELETE_BATCH);

@@ -76,6 +76,14 @@ export const ENVIRONMENT = z.object({
     .meta({ takes: 'lower-case letters, digits and dashes' }),
   MAX_CONCURRENT_TASKS: whole(availableParallelism(), 1, 1000),
   WORKER_TAGS: tags.optional(),
+  MAX_ACTIVE_PER_OWNER: z
+    .string()
+    .regex(/^\d{1,7}$/)
+    .transform(Number)
+    .refine((count) => count >= 1)
+    .optional()
+    .meta({ takes: 'a whole number from 1 to 9999999' }),
+  PRIORITY_AGEING: duration('1m', '0ms', '30d'),
   LEASE: duration('10s', '500ms', '10m'),
   SWEEP_INTERVAL: duration('250ms', '10ms', '1m'),
   SYNC_CRON: z

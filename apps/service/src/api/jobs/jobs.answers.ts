@@ -1,7 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiResponse } from '@nestjs/swagger';
 import { z } from 'zod';
-import { ERROR_CODES, FAILURE_POLICIES, JOB_STATUSES, TASK_STATUSES } from '@app/core';
+import { ERROR_CODES, FAILURE_POLICIES, JOB_STATUSES, TASK_STATUSES, WAIT_CODES } from '@app/core';
 import { PROBLEMS, type ProblemSlug } from '../problems/problem.js';
 
 // What the answers look like, for the OpenAPI document.
@@ -56,6 +56,7 @@ const Job = z.object({
   generation: z.int(),
   failurePolicy: z.enum(FAILURE_POLICIES),
   attempts: z.int(),
+  priority: z.int(),
   expiresAt: Time.nullable(),
   payload: Json,
   result: Json.nullable(),
@@ -74,6 +75,19 @@ const Task = z.object({
   startedAt: Time.nullable(),
   finishedAt: Time.nullable(),
 });
+const Reason = z.object({
+  code: z.enum(WAIT_CODES),
+  message: z.string(),
+  until: Time.optional().meta({ description: 'When it ends by itself, where that is known.' }),
+});
+const Pause = z.object({
+  kind: z.enum(['type', 'tag']),
+  name: z.string(),
+  actor: z.string(),
+  reason: z.string().nullable(),
+  since: Time,
+  until: Time.nullable(),
+});
 const nextCursor = z.string().nullable();
 
 const ANSWERS = {
@@ -83,6 +97,9 @@ const ANSWERS = {
   progress: Progress,
   status: z.object({ jobId: z.uuid(), status: Status }),
   tasks: z.object({ tasks: z.array(Task), nextCursor }),
+  explanation: z.object({ jobId: z.uuid(), reasons: z.array(Reason), estimatedStart: Time.nullable() }),
+  pause: Pause,
+  pauses: z.object({ pauses: z.array(Pause) }),
 };
 
 const ProblemBody = z.object({

@@ -15,6 +15,7 @@ import { ApiBearerAuth, ApiHeader, ApiOperation, ApiQuery, ApiSecurity, ApiTags 
 import type { FastifyReply } from 'fastify';
 import { validate as isUuid } from 'uuid';
 import type { Job, JobStatus } from '@app/core';
+import { Explainer } from '@app/engine/explain.js';
 import { Jobs } from '@app/engine/jobs.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
 import { TakesNo } from '../refuses-extras.js';
@@ -48,7 +49,10 @@ const OF_A_CHANGE = [
 @Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
 @Controller('jobs')
 export class JobsController {
-  constructor(private readonly jobs: Jobs) {}
+  constructor(
+    private readonly jobs: Jobs,
+    private readonly explainer: Explainer,
+  ) {}
 
   @Post()
   @TakesNo('query')
@@ -181,6 +185,21 @@ export class JobsController {
     const tasks = found.slice(0, query.limit);
     const last = tasks.at(-1);
     return { tasks, nextCursor: found.length > query.limit && last ? writeTaskCursor(last.position) : null };
+  }
+
+  @Get(':jobId/explain')
+  @TakesNo('query')
+  @RequiresScope('jobs:read')
+  @ApiOperation({
+    summary: 'Tell why a job waits',
+    description: 'What holds it now, the first reason first, and when it may begin. None: nothing holds it.',
+  })
+  @Answers(200, 'explanation')
+  @Refuses('not-found', 'validation-error')
+  async explain(@Param('jobId') jobId: string, @CurrentPrincipal() { ownerId }: Principal) {
+    const explanation = isUuid(jobId) ? await this.explainer.explain(ownerId, jobId) : undefined;
+    if (!explanation) throw jobNotFound();
+    return explanation;
   }
 
   @Post(':jobId/cancel')

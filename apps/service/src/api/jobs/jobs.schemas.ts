@@ -27,7 +27,7 @@ const Task = strict({
 });
 
 /** An instant with its offset, such as 2030-01-31T12:00:00Z. An offset can carry one into the year 10000. */
-const Instant = z.iso
+export const Instant = z.iso
   .datetime({ offset: true, abort: true })
   .refine((text) => new Date(text).getUTCFullYear() <= 9999, 'The year must be at most 9999, in UTC.');
 
@@ -63,6 +63,12 @@ export const SubmitBody = strict({
   attempts: z.int().min(1).max(100).optional().meta({ description: 'Executions of a task in all.' }),
   runAt: Instant.optional().meta({ description: 'When the job is due; at once when absent.' }),
   expiresAt: Instant.optional().meta({ description: 'When the job is given up if it has not begun.' }),
+  priority: z
+    .int()
+    .min(-100)
+    .max(100)
+    .optional()
+    .meta({ description: 'Larger goes first among the jobs of the owner; 0 when absent.' }),
   dedupeKey: z
     .string()
     .min(1)

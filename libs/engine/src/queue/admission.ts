@@ -1,0 +1,70 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { CONFIG } from '@app/platform/config/config.module.js';
+import type { Config } from '@app/platform/config/config.js';
+import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
+import { Database } from '@app/platform/prisma/database.js';
+import { EngineMetrics } from '../execution/engine-metrics.js';
+import { JobTypeRegistry } from '../registry/job-type-registry.js';
+import { admitTasks, lookAtQueues } from '../store/admit-tasks.js';
+import { type Delivery, lookAgain } from '../store/dispatch.js';
+import { TaskSender } from './task-sender.js';
+
+/** After a send that failed. */
+const RETRY_MS = 1000;
+
+/**
+ * Admits held tasks to their queues, in fair turns and within the limits of types and owners. Any number of processes
+ * do so side by side, one at a time.
+ */
+@Injectable()
+export class Admission {
+  private readonly names: string[];
+
+  constructor(
+    private readonly database: Database,
+    private readonly sender: TaskSender,
+    private readonly types: JobTypeRegistry,
+    private readonly metrics: EngineMetrics,
+    @Inject(CONFIG) private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.names = sender.queueNames;
+  }
+
+  /**
+   * One pass. `more`: another one may admit more at once; `waiting`: tasks wait for room in a queue, which may come
+   * soon.
+   */
+  async pass(): Promise<{ more: boolean; waiting: boolean }> {
+    const none = { more: false, waiting: false };
+    const { incarnation } = this.sender;
+    if (incarnation === '') return none;
+    const { main } = this.database;
+    const queues = await lookAtQueues(main, this.names, this.config.LEASE);
+    const held = queues.some((queue) => queue.held && !queue.paused);
+    const settled = queues.every(({ window, slots, backlogged }) => window === slots && !backlogged);
+    if (!held && settled) return none;
+    const waiting = await this.sender.depths(this.names);
+    const admission = await admitTasks(main, {
+      waiting,
+      limits: this.types.limits,
+      perOwner: this.config.MAX_ACTIVE_PER_OWNER,
+      leaseMs: this.config.LEASE,
+      incarnation,
+    });
+    if (!admission) return { more: false, waiting: held };
+    await this.send(admission.admitted);
+    return { more: admission.more, waiting: admission.backlogged };
+  }
+
+  private async send(tasks: Delivery[]): Promise<void> {
+    if (tasks.length === 0) return;
+    try {
+      await this.sender.send(tasks);
+      this.metrics.sent.inc({ by: 'admission' }, tasks.length);
+    } catch (error) {
+      this.logger.debug({ reason: (error as Error).message }, 'admitted tasks were not sent');
+      await lookAgain(this.database.main, tasks, RETRY_MS);
+    }
+  }
+}

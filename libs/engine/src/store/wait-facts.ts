@@ -1,0 +1,149 @@
+import type { JobFailure, JobStatus, WaitFacts } from '@app/core';
+import { Prisma, type Sql } from '@app/platform/prisma/database.js';
+import type { TypeLimits } from './type-limits.js';
+
+/** Tasks that are counted before one, at most: an explanation may say less than there are, and must not cost more. */
+const MOST_AHEAD = 10_000;
+
+/** What the rows tell; Redis and the limits in the code are added to it. */
+type Rows = Omit<WaitFacts, 'redisIsAway' | 'sent'>;
+
+interface JobRow {
+  status: JobStatus;
+  type: string;
+  queue: string;
+  runAt: Date | null;
+  rank: number;
+}
+
+interface WaitingRow {
+  id: string;
+  held: boolean;
+  retryAt: Date | null;
+  attempt: number;
+  error: JobFailure | null;
+}
+
+/** What holds a job of an owner, by the rows. Undefined when the owner has no such job. */
+export async function readWaitFacts(
+  sql: Sql,
+  ownerId: string,
+  jobId: string,
+  limitsOf: (type: string) => TypeLimits | undefined,
+  options: { perOwner: number | undefined; leaseMs: number },
+): Promise<Rows | undefined> {
+  const [job] = await sql.$queryRaw<JobRow[]>`
+    SELECT status, type, queue, run_at AS "runAt", rank FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId}`;
+  if (!job) return undefined;
+  const { status, type, queue, runAt } = job;
+  const waiting = await readWaiting(sql, jobId);
+  const [queueFacts] = await sql.$queryRaw<{ slots: number; typeIsKnown: boolean; perSecond: number }[]>`
+    SELECT COALESCE(sum(w.slots), 0)::int AS slots, COALESCE(bool_or(w.types ? ${type}), false) AS "typeIsKnown",
+      COALESCE((SELECT rate FROM queues WHERE name = ${queue}), 0) AS "perSecond"
+    FROM workers w
+    WHERE w.stopped_at IS NULL AND ${queue} = ANY(w.queues)
+      AND w.seen_at > clock_timestamp() - make_interval(secs => ${(2 * options.leaseMs) / 1000}::float8)`;
+  const limits = limitsOf(type);
+  return {
+    status,
+    type,
+    queue,
+    runAt,
+    waiting,
+    pauses: await sql.$queryRaw`
+      SELECT kind, reason, until FROM pauses
+      WHERE (kind, name) IN (('type', ${type}), ('tag', ${queue})) AND (until IS NULL OR until > clock_timestamp())`,
+    ...(queueFacts ?? { slots: 0, typeIsKnown: false, perSecond: 0 }),
+    holder: limits?.oneByOne ? await readHolder(sql, type, ownerId, jobId) : null,
+    concurrency:
+      limits?.concurrency === undefined
+        ? null
+        : { limit: limits.concurrency, used: await countAdmitted(sql, Prisma.sql`type = ${type}`) },
+    owner:
+      options.perOwner === undefined
+        ? null
+        : { limit: options.perOwner, used: await countAdmitted(sql, Prisma.sql`owner_id = ${ownerId}`) },
+    rate: limits?.rate ? { max: limits.rate.max, ...(await readStarts(sql, type, limits.rate.perMs)) } : null,
+    ahead: waiting?.held ? await countAhead(sql, { ...job, ownerId, jobId, taskId: waiting.id }) : 0,
+    finalization: status === 'finalizing' ? await readFinalization(sql, jobId) : null,
+  };
+}
+
+async function readWaiting(sql: Sql, jobId: string): Promise<WaitingRow | null> {
+  const [row] = await sql.$queryRaw<WaitingRow[]>`
+    SELECT t.id::text AS id, d.gate IS NOT DISTINCT FROM 'held' AS held, t.attempt::int AS attempt, o.error,
+      CASE WHEN t.status = 'retrying' AND d.look_again_at < 'infinity' THEN d.look_again_at END AS "retryAt"
+    FROM task_inputs i JOIN tasks t ON t.id = i.task_id JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
+      LEFT JOIN task_outputs o ON o.task_id = t.id
+    WHERE i.job_id = ${jobId}::uuid AND t.finished_at IS NULL AND t.status <> 'active'
+    ORDER BY t.status = 'retrying', i.position LIMIT 1`;
+  return row ?? null;
+}
+
+async function readHolder(sql: Sql, type: string, ownerId: string, jobId: string) {
+  const [holder] = await sql.$queryRaw<{ jobId: string | null }[]>`
+    SELECT CASE WHEN j.owner_id = ${ownerId} THEN j.id::text END AS "jobId"
+    FROM type_holders h JOIN jobs j ON j.id = h.job_id AND j.generation = h.generation
+    WHERE h.type = ${type} AND j.finished_at IS NULL AND j.id <> ${jobId}::uuid`;
+  return holder ?? null;
+}
+
+async function countAdmitted(sql: Sql, where: Prisma.Sql): Promise<number> {
+  const [row] = await sql.$queryRaw<{ count: number }[]>`
+    SELECT count(*)::int AS count FROM dispatch WHERE gate = 'admitted' AND ${where}`;
+  return row?.count ?? 0;
+}
+
+async function readStarts(
+  sql: Sql,
+  type: string,
+  perMs: number,
+): Promise<{ used: number; freeAt: Date | null }> {
+  const seconds = perMs / 1000;
+  const [row] = await sql.$queryRaw<{ used: number; freeAt: Date | null }[]>`
+    SELECT COALESCE(sum(count), 0)::int AS used, min(at) + make_interval(secs => ${seconds}::float8) AS "freeAt"
+    FROM type_starts WHERE type = ${type} AND at > clock_timestamp() - make_interval(secs => ${seconds}::float8)`;
+  return row ?? { used: 0, freeAt: null };
+}
+
+/**
+ * Tasks that are admitted before one: its owner's with a smaller rank, and of every other owner as many as it has, but
+ * no more than turns until then.
+ */
+async function countAhead(
+  sql: Sql,
+  of: { queue: string; ownerId: string; jobId: string; taskId: string; rank: number },
+): Promise<number> {
+  const [own] = await sql.$queryRaw<{ count: number }[]>`
+    SELECT count(*)::int AS count FROM (
+      SELECT FROM dispatch WHERE gate = 'held' AND queue = ${of.queue} AND owner_id = ${of.ownerId}
+        AND (rank, job_id, id) < (${of.rank}::float8, ${of.jobId}::uuid, ${of.taskId}::uuid) LIMIT ${MOST_AHEAD}
+    ) before`;
+  const before = own?.count ?? 0;
+  const [others] = await sql.$queryRaw<{ count: number }[]>`
+    WITH RECURSIVE owner AS (
+      (SELECT owner_id FROM dispatch WHERE gate = 'held' AND queue = ${of.queue} ORDER BY owner_id LIMIT 1)
+      UNION ALL
+      SELECT n.owner_id FROM owner o CROSS JOIN LATERAL (
+        SELECT owner_id FROM dispatch WHERE gate = 'held' AND queue = ${of.queue} AND owner_id > o.owner_id
+        ORDER BY owner_id LIMIT 1
+      ) n
+    )
+    SELECT COALESCE(sum(n.count), 0)::int AS count
+    FROM (SELECT owner_id FROM owner WHERE owner_id <> ${of.ownerId} LIMIT 500) o CROSS JOIN LATERAL (
+      SELECT count(*)::int AS count FROM (
+        SELECT FROM dispatch WHERE gate = 'held' AND queue = ${of.queue} AND owner_id = o.owner_id LIMIT ${before + 1}
+      ) held
+    ) n`;
+  return Math.min(MOST_AHEAD, before + (others?.count ?? 0));
+}
+
+async function readFinalization(sql: Sql, jobId: string): Promise<WaitFacts['finalization']> {
+  const [row] = await sql.$queryRaw<NonNullable<WaitFacts['finalization']>[]>`
+    SELECT d.look_again_at AS "nextAt", COALESCE(c.attempts, 0)::int AS calls, c.last_error AS "lastError",
+      (SELECT value::timestamptz FROM settings WHERE key = 'catalog-circuit-until') AS "circuitUntil"
+    FROM dispatch d JOIN jobs j ON j.id = d.job_id
+      LEFT JOIN catalog_calls c ON c.job_id = j.id AND c.generation = j.generation
+    WHERE d.id = ${jobId}::uuid AND d.kind = 'finalize'`;
+  return row ?? null;
+}

@@ -1,0 +1,219 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import { JobType, type TaskContext, type TaskView } from '@app/core';
+import { Explainer } from '@app/engine/explain.js';
+import { Pauses } from '@app/engine/pauses.js';
+import { createTestDatabase, type TestDatabase } from '../../support/database.js';
+import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
+import { eventually } from '../../support/eventually.js';
+import { testRedis } from '../../support/redis.js';
+
+const Payload = z.object({ name: z.string(), ms: z.number().default(5) });
+type Payload = z.infer<typeof Payload>;
+
+/** Every start of a task, in order. */
+const starts: { name: string; type: string; jobId: string; at: number }[] = [];
+const running = new Map<string, number>();
+const most = new Map<string, number>();
+
+class Noted {
+  async run({ payload }: TaskView<Payload>, ctx: TaskContext) {
+    const { type, jobId } = ctx.job;
+    starts.push({ name: payload.name, type, jobId, at: performance.now() });
+    running.set(type, (running.get(type) ?? 0) + 1);
+    most.set(type, Math.max(most.get(type) ?? 0, running.get(type) ?? 0));
+    await delay(payload.ms, undefined, { signal: ctx.signal }).finally(() =>
+      running.set(type, (running.get(type) ?? 0) - 1),
+    );
+  }
+}
+
+@JobType({ name: 'test.plain', payload: Payload })
+class Plain extends Noted {}
+@JobType({ name: 'test.few', payload: Payload, concurrency: 2 })
+class Few extends Noted {}
+@JobType({ name: 'test.rated', payload: Payload, rateLimit: { max: 3, per: '1s' } })
+class Rated extends Noted {}
+@JobType({ name: 'test.in-turn', payload: Payload, exclusive: 'queue' })
+class InTurn extends Noted {}
+@JobType({ name: 'test.disk', payload: Payload, tag: 'disk' })
+class Disk extends Noted {}
+
+const BOB = { ownerId: 'bob', actor: 'key:bob' };
+const FOREVER = 60_000;
+const namesOf = (type: string) => starts.filter((start) => start.type === type).map(({ name }) => name);
+let database: TestDatabase;
+let engine: TestEngine;
+let redis: ReturnType<typeof testRedis>;
+const boot = (env: Record<string, string> = {}) =>
+  startEngine({
+    databaseUrl: database.url,
+    redis,
+    jobTypes: [Plain, Few, Rated, InTurn, Disk],
+    env: { SWEEP_INTERVAL: '100ms', ...env },
+  });
+const submit = (type: string, payload: { name: string; ms?: number }, over: object = {}, by = ALICE) =>
+  engine.jobs.submit({ type: `test.${type}`, payload, ...over }, by).then(({ job }) => job.jobId);
+const started = (name: string) => eventually(() => expect(starts.map((start) => start.name)).toContain(name));
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  redis = testRedis();
+});
+afterEach(async () => {
+  await engine?.stop();
+});
+afterAll(() => database?.drop());
+
+describe('the order of tasks', () => {
+  test('is by priority, among equals by age, but for the few that were sent before (feature 48)', async () => {
+    engine = await boot({ MAX_CONCURRENT_TASKS: '1' });
+    const blocker = await submit('plain', { name: 'blocker', ms: FOREVER });
+    await started('blocker');
+    for (let n = 0; n < 4; n++) await submit('plain', { name: `low ${n}` });
+    await submit('plain', { name: 'higher' }, { priority: 5 });
+    const last = await submit('plain', { name: 'lowest' }, { priority: -5 });
+    await submit('plain', { name: 'highest' }, { priority: 9 });
+    await engine.jobs.cancel('alice', blocker, ALICE);
+    await engine.ended(last);
+    const order = starts.slice(1).map(({ name }) => name);
+    // One slot: one message waits in Redis, and is past all order.
+    expect(order).toEqual(['low 0', 'highest', 'higher', 'low 1', 'low 2', 'low 3', 'lowest']);
+  });
+
+  test('takes turns between owners: the many tasks of one keep another back for a few dispatches only', async () => {
+    engine = await boot({ MAX_CONCURRENT_TASKS: '2' });
+    const flood = await submit('plain', { name: 'flood', ms: 40 }, { numTask: 400 });
+    await eventually(() =>
+      expect(namesOf('test.plain').filter((name) => name === 'flood').length).toBeGreaterThan(4),
+    );
+    const before = starts.length;
+    const single = await submit('plain', { name: 'newcomer' }, {}, BOB);
+    await started('newcomer');
+    const between = starts.findIndex(({ name }) => name === 'newcomer') - before;
+    // Two slots, and as many messages waiting in Redis, twice as many after a moment of quick tasks.
+    expect(between).toBeLessThanOrEqual(8);
+    await engine.jobs.cancel('alice', flood, ALICE);
+    await eventually(async () => expect((await engine.jobs.find('bob', single))?.status).toBe('completed'));
+  });
+});
+
+describe('a limit', () => {
+  test('of a type holds over all workers, and frees its places when tasks end, are canceled or handed back', async () => {
+    engine = await boot({ MAX_CONCURRENT_TASKS: '6' });
+    const other = await boot({ MAX_CONCURRENT_TASKS: '6' });
+    const jobs = await Promise.all(
+      [1, 2, 3].map((n) => submit('few', { name: `few ${n}`, ms: 30 }, { numTask: 4 })),
+    );
+    for (const job of jobs) expect((await engine.ended(job)).status).toBe('completed');
+    expect(most.get('test.few')).toBe(2);
+
+    const long = await submit('few', { name: 'long', ms: FOREVER }, { numTask: 2 });
+    await eventually(() => expect(namesOf('test.few').filter((name) => name === 'long')).toHaveLength(2));
+    const next = await submit('few', { name: 'next' });
+    expect(await engine.app.get(Explainer).explain('alice', next)).toMatchObject({
+      reasons: [{ code: 'concurrency' }, { code: 'turn' }],
+      estimatedStart: null,
+    });
+    await engine.jobs.cancel('alice', long, ALICE);
+    expect((await engine.ended(next)).status).toBe('completed');
+
+    const stopped = await submit('few', { name: 'stopped', ms: FOREVER }, { numTask: 2, attempts: 2 });
+    await eventually(() => expect(namesOf('test.few').filter((name) => name === 'stopped')).toHaveLength(2));
+    await other.stop();
+    await engine.jobs.cancel('alice', stopped, ALICE);
+    expect((await engine.ended(await submit('few', { name: 'after' }))).status).toBe('completed');
+  });
+
+  test('of an owner holds for it alone', async () => {
+    most.clear();
+    engine = await boot({ MAX_CONCURRENT_TASKS: '6', MAX_ACTIVE_PER_OWNER: '2' });
+    const many = await submit('plain', { name: 'many', ms: 50 }, { numTask: 8 });
+    await started('many');
+    const single = await submit('plain', { name: 'of bob' }, {}, BOB);
+    await eventually(async () => expect((await engine.jobs.find('bob', single))?.status).toBe('completed'));
+    expect((await engine.jobs.find('alice', many))?.status).toBe('active');
+    await engine.ended(many);
+    expect(most.get('test.plain')).toBeLessThanOrEqual(3);
+  });
+
+  test('of a rate lets no more begin within any stretch of its length', async () => {
+    engine = await boot({ MAX_CONCURRENT_TASKS: '8' });
+    const job = await submit('rated', { name: 'rated' }, { numTask: 8 });
+    await eventually(async () => {
+      const { reasons } = (await engine.app.get(Explainer).explain('alice', job))!;
+      expect(reasons[0]).toMatchObject({ code: 'rate-limit', until: expect.any(Date) });
+    });
+    await engine.ended(job);
+    const times = starts.filter(({ type }) => type === 'test.rated').map(({ at }) => at);
+    // Of every four, the last came a second after the first; less what a message may take on its way.
+    for (let n = 3; n < times.length; n++) expect(times[n]! - times[n - 3]!).toBeGreaterThan(900);
+  });
+
+  test('of one job at a time lets the others wait in their order (feature 28)', async () => {
+    engine = await boot({ MAX_CONCURRENT_TASKS: '4' });
+    const first = await submit('in-turn', { name: 'first', ms: 60 }, { numTask: 3 });
+    await started('first');
+    const others = await Promise.all(
+      Array.from({ length: 5 }, (_, n) => submit('in-turn', { name: `other ${n}`, ms: 10 }, { numTask: 2 })),
+    );
+    const { reasons } = (await engine.app.get(Explainer).explain('alice', others[0]!))!;
+    expect(reasons[0]).toMatchObject({ code: 'exclusive', message: expect.stringContaining(first) });
+    for (const job of others) await engine.ended(job);
+    const order = starts.filter(({ type }) => type === 'test.in-turn').map(({ jobId }) => jobId);
+    const turns = order.filter((jobId, n) => jobId !== order[n - 1]);
+    expect(turns).toHaveLength(6);
+    expect(order).toHaveLength(3 + 5 * 2);
+  });
+});
+
+describe('a pause', () => {
+  test('of a type lets nothing of it begin, what was sent neither, and what runs go on', async () => {
+    engine = await boot({ MAX_CONCURRENT_TASKS: '1' });
+    const pauses = engine.app.get(Pauses);
+    const runs = await submit('plain', { name: 'runs on', ms: 300 });
+    await started('runs on');
+    const sent = await submit('plain', { name: 'was sent' });
+    await pauses.pause({
+      kind: 'type',
+      name: 'test.plain',
+      actor: 'key:test',
+      reason: 'an incident',
+      until: null,
+    });
+    const late = await submit('plain', { name: 'came late' });
+    const disk = await submit('disk', { name: 'of another type' });
+    expect((await engine.ended(runs)).status).toBe('completed');
+    expect((await engine.ended(disk)).status).toBe('completed');
+    for (const job of [sent, late]) {
+      expect((await engine.jobs.find('alice', job))?.status).toBe('queued');
+      const { reasons, estimatedStart } = (await engine.app.get(Explainer).explain('alice', job))!;
+      expect(reasons[0]).toMatchObject({
+        code: 'paused-type',
+        message: expect.stringContaining('an incident'),
+      });
+      expect(estimatedStart).toBeNull();
+    }
+    expect(await pauses.list()).toMatchObject([{ kind: 'type', name: 'test.plain', actor: 'key:test' }]);
+    expect(await pauses.resume('type', 'test.plain', ALICE)).toBe(true);
+    for (const job of [sent, late]) expect((await engine.ended(job)).status).toBe('completed');
+    expect(await pauses.resume('type', 'test.plain', ALICE)).toBe(false);
+  });
+
+  test('of a tag ends by itself when its time has come, and outlives the process that began it', async () => {
+    engine = await boot();
+    const until = new Date(Date.now() + 1500);
+    await engine.app.get(Pauses).pause({ kind: 'tag', name: 'disk', actor: 'key:test', reason: null, until });
+    await engine.stop();
+    engine = await boot();
+    const job = await submit('disk', { name: 'waits' });
+    expect((await engine.app.get(Explainer).explain('alice', job))?.reasons[0]).toEqual({
+      code: 'paused-tag',
+      message: 'The tag "disk" is paused until it is resumed.',
+      until,
+    });
+    const ended = await engine.ended(job);
+    expect(ended.startedAt!.getTime()).toBeGreaterThanOrEqual(until.getTime());
+  });
+});
