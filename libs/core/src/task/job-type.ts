@@ -10,6 +10,8 @@ export interface JobView<P = unknown> {
   readonly ownerId: string;
   readonly generation: number;
   readonly payload: P;
+  /** The version of the payload: that of the type when the job was accepted. Never newer than the code that gets it. */
+  readonly payloadVersion: number;
   readonly createdAt: Date;
 }
 
@@ -112,6 +114,11 @@ export interface JobTypeOptions {
   tag?: string;
   /** Whether a job of this type is refused while another one is open, of whichever owner. Default false. */
   exclusive?: boolean;
+  /**
+   * The version of its payload, a whole number; default 1. A worker whose code has a lower one than the job leaves the
+   * job to others, and one whose code has a higher one gets the older payload with its version.
+   */
+  version?: number;
 }
 
 /** The policies with their defaults and durations in milliseconds. */
@@ -126,6 +133,7 @@ export interface JobTypePolicy {
   cancelGraceMs: number;
   tag: string | undefined;
   exclusive: boolean;
+  version: number;
 }
 
 /** A class that carries `@JobType`. Its constructor's parameters are whatever the application injects. */
@@ -153,6 +161,10 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
   if (options.tag !== undefined && (!TAG.test(options.tag) || options.tag === 'default')) {
     throw new TypeError(`Job type "${options.name}": a tag is a lower-case word, and not "default".`);
   }
+  const version = options.version ?? 1;
+  if (!Number.isInteger(version) || version < 1 || version > 1_000_000) {
+    throw new TypeError(`Job type "${options.name}": version is a whole number from 1 to 1000000.`);
+  }
   const policy: JobTypePolicy = {
     name: options.name,
     payload: options.payload,
@@ -171,6 +183,7 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
     cancelGraceMs: durationMs(options.cancelGrace ?? '10s'),
     tag: options.tag,
     exclusive: options.exclusive ?? false,
+    version,
   };
   return (target) => {
     policies.set(target, policy);

@@ -11,6 +11,7 @@ export interface NewJob {
   ownerId: string;
   actor: string;
   type: string;
+  payloadVersion: number;
   queue: string;
   failurePolicy: FailurePolicy;
   maxAttempts: number;
@@ -67,6 +68,7 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
     owner_id: job.ownerId,
     submitted_by: job.actor,
     type: job.type,
+    payload_version: job.payloadVersion,
     queue: job.queue,
     failure_policy: job.failurePolicy,
     max_attempts: job.maxAttempts,
@@ -107,13 +109,13 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
       ON CONFLICT DO NOTHING
       RETURNING job_id
     ), j AS (
-      INSERT INTO jobs (id, owner_id, submitted_by, type, queue, status, failure_policy, max_attempts, resumable,
+      INSERT INTO jobs (id, owner_id, submitted_by, type, payload_version, queue, status, failure_policy, max_attempts, resumable,
                         finalize, run_at, expires_at, max_runtime_ms, payload, catalog, dedupe, planning, tasks_total)
-      SELECT i.id, owner_id, submitted_by, type, queue,
+      SELECT i.id, owner_id, submitted_by, type, payload_version, queue,
              CASE WHEN run_at IS NULL THEN 'queued' ELSE 'scheduled' END, failure_policy, max_attempts, resumable,
              finalize, run_at, expires_at, max_runtime_ms, COALESCE(payload, 'null'::jsonb), catalog, dedupe, planning, tasks_total
       FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-        AS i(id uuid, owner_id text, submitted_by text, type text, queue text, failure_policy text,
+        AS i(id uuid, owner_id text, submitted_by text, type text, payload_version int, queue text, failure_policy text,
              max_attempts smallint, resumable boolean, finalize boolean, run_at timestamptz, expires_at timestamptz,
              max_runtime_ms bigint, payload jsonb, catalog jsonb, dedupe jsonb,
              keyed boolean, planning boolean, tasks_total int)

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { CancelReceipt, Job, JobFailure, TaskSummary } from '@app/core';
 import { Database, Prisma } from '@app/platform/prisma/database.js';
 import type { NewJob } from './accept-jobs.js';
+import { DEFAULT_QUEUE } from './dispatch.js';
 
 /** Where a page of jobs goes on: after the job of this time and id. */
 export interface JobCursor {
@@ -72,7 +73,7 @@ export class JobQueries {
 
   private async select(where: Prisma.Sql, limit: number): Promise<Job[]> {
     const rows = await this.database.main.$queryRaw<JobRow[]>`
-      SELECT j.id::text AS "jobId", j.type, j.status, j.progress, j.detail, j.version, j.generation,
+      SELECT j.id::text AS "jobId", j.type, NULLIF(j.queue, ${DEFAULT_QUEUE}) AS tag, j.status, j.progress, j.detail, j.version, j.generation,
         j.failure_policy AS "failurePolicy", j.max_attempts AS attempts, j.payload, j.result,
         CASE WHEN j.status = 'failed' THEN j.error END AS error, j.planning, j.tasks_total AS total,
         j.tasks_completed AS completed, j.tasks_failed AS failed, j.tasks_canceled AS canceled,
@@ -97,11 +98,12 @@ export class JobQueries {
 
 /** A job as it was just accepted, which nobody needs to read again to know. */
 export function newJobView(job: NewJob, createdAt: Date): Job {
-  const { jobId, type, failurePolicy, maxAttempts, payload, runAt, expiresAt, units } = job;
+  const { jobId, type, queue, failurePolicy, maxAttempts, payload, runAt, expiresAt, units } = job;
   const planned = units.some((unit) => unit.kind === 'plan');
   return {
     jobId,
     type,
+    tag: queue === DEFAULT_QUEUE ? null : queue,
     status: runAt === null ? 'queued' : 'scheduled',
     progress: 0,
     detail: null,
