@@ -27,6 +27,7 @@ import { TaskConsumer } from './queue/task-consumer.js';
 import { QUEUES, TaskSender } from './queue/task-sender.js';
 import { JOB_TYPES, JobTypeRegistry, queuesOf } from './registry/job-type-registry.js';
 import { JobQueries } from './store/job-queries.js';
+import { Workers } from './workers.js';
 import { catalogProvider } from './syncer/catalog.provider.js';
 import { FinalizePoke } from './syncer/finalize-poke.js';
 import { Finalizer } from './syncer/finalizer.js';
@@ -104,9 +105,10 @@ export class LonghaulModule {
         TaskSender,
         CancelBus,
         Jobs,
+        Workers,
         ...(executes ? [...EXECUTION, ...jobTypes] : []),
       ],
-      exports: [Jobs, JobTypeRegistry, ...(executes ? [EngineHealth] : [])],
+      exports: [Jobs, Workers, JobTypeRegistry, ...(executes ? [EngineHealth] : [])],
     };
   }
 }

@@ -43,6 +43,17 @@ export class TaskConsumer {
     return [...this.queues.keys()].filter((name) => name === DEFAULT_QUEUE || this.tags.includes(name));
   }
 
+  /** What this worker can run. */
+  get abilities() {
+    const types = this.types.names.map((name) => [name, this.types.find(name)?.version ?? 1] as const);
+    return {
+      queues: this.names,
+      tags: this.tags,
+      slots: this.config.MAX_CONCURRENT_TASKS,
+      types: Object.fromEntries(types),
+    };
+  }
+
   /** Begins to take messages. A message is done when `handle` settles; it must not reject. */
   start(handle: Handle): void {
     this.warnOfStrangeTags();
