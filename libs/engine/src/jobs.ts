@@ -12,6 +12,7 @@ import {
 } from '@app/core';
 import { Database } from '@app/platform/prisma/database.js';
 import { CancelBus } from './cancellation/cancel-bus.js';
+import { CommitWatch } from './queue/commit-watch.js';
 import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
 import { type CheckedJob, checkJob, EXPIRES_BEFORE_DUE } from './registry/check-job.js';
@@ -30,6 +31,7 @@ import { retryRaces } from './store/in-transaction.js';
 import { type JobCursor, JobQueries, newJobView } from './store/job-queries.js';
 import { retryJob } from './store/retry-job.js';
 import { rescheduleJob } from './store/timed-jobs.js';
+import { inside, type JoinedTransaction } from './store/joined-transaction.js';
 import { newId } from './store/new-id.js';
 
 /** Jobs and tasks that are accepted in one statement; a job that has more tasks goes alone. */
@@ -44,6 +46,7 @@ export class Jobs {
     private readonly types: JobTypeRegistry,
     private readonly queries: JobQueries,
     private readonly sender: TaskSender,
+    private readonly commits: CommitWatch,
     private readonly bus: CancelBus,
     private readonly database: Database,
   ) {
@@ -59,13 +62,16 @@ export class Jobs {
    * input, and the job is the earlier one.
    * @throws {InvalidJobError} when the input cannot be accepted; {IdempotencyMismatchError} when the key came with
    * another input; {DuplicateJobError} when an open job holds its key. Nothing is written then.
+   * @param options.tx an open transaction of the caller that the job joins: it is there, and runs, if that commits. What
+   * is thrown of the above leaves the transaction as it was.
    */
   async submit(
     input: JobInput,
     by: Submitter,
-    options: { idempotencyKey?: string } = {},
+    options: { idempotencyKey?: string; tx?: JoinedTransaction } = {},
   ): Promise<{ job: Job; replayed: boolean }> {
-    const key = options.idempotencyKey;
+    const { idempotencyKey: key } = options;
+    const tx = options.tx && inside(options.tx);
     const idempotency = key === undefined ? null : { key, bodyHash: hashOf(input) };
     let checked: CheckedJob;
     try {
@@ -73,9 +79,9 @@ export class Jobs {
     } catch (error) {
       // It may have been accepted before its time had passed, or before its type was changed.
       if (!idempotency || !(error instanceof InvalidJobError)) throw error;
-      const earlier = await lookUpKey(this.database.main, by.ownerId, idempotency);
+      const earlier = await lookUpKey(tx ?? this.database.main, by.ownerId, idempotency);
       if (!earlier) throw error;
-      return this.replay(by.ownerId, earlier);
+      return this.replay(by.ownerId, earlier, tx);
     }
     const job: NewJob = {
       ...checked,
@@ -85,15 +91,15 @@ export class Jobs {
       idempotency,
       dedupe: this.dedupeOf(input, by.ownerId),
     };
-    const accepted = await this.accepts.add(job);
+    const accepted = tx ? await this.acceptInside(tx, job) : await this.accepts.add(job);
     if (accepted.kind === 'duplicate') throw new DuplicateJobError(accepted.jobId);
     if (accepted.kind === 'accepted') {
       const { queue } = job;
-      if (job.runAt === null)
+      if (job.runAt === null && !tx)
         this.sender.sendSoon(job.units.map(({ taskId, kind }) => ({ taskId, kind, queue, epoch: 1 })));
       return { job: newJobView(job, accepted.createdAt), replayed: false };
     }
-    return this.replay(by.ownerId, accepted);
+    return this.replay(by.ownerId, accepted, tx);
   }
 
   /** One job, or undefined when the owner has none of that id. */
@@ -164,9 +170,20 @@ export class Jobs {
     return this.answer('retried', ownerId, jobId);
   }
 
-  private async replay(ownerId: string, earlier: KeyUse): Promise<{ job: Job; replayed: true }> {
+  /** Not in a batch with others, and not tried again: a transaction that has lost a race is the caller's to repeat. */
+  private async acceptInside(tx: ReturnType<typeof inside>, job: NewJob): Promise<Acceptance> {
+    const [accepted] = await acceptJobs(tx, [job], this.sender.incarnation);
+    if (accepted?.kind === 'accepted' && job.runAt === null) this.commits.watch(job.jobId);
+    return accepted as Acceptance;
+  }
+
+  private async replay(
+    ownerId: string,
+    earlier: KeyUse,
+    tx?: ReturnType<typeof inside>,
+  ): Promise<{ job: Job; replayed: true }> {
     if (earlier.kind === 'mismatch') throw new IdempotencyMismatchError();
-    const job = await this.queries.find(ownerId, earlier.jobId);
+    const job = await this.queries.find(ownerId, earlier.jobId, tx);
     if (!job) throw new Error('A job that was accepted is not there.');
     return { job, replayed: true };
   }

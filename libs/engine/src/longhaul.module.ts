@@ -22,6 +22,7 @@ import { TaskRuntime } from './execution/task-runtime.js';
 import { TaskWrites } from './execution/task-writes.js';
 import { WorkerIdentity } from './execution/worker-identity.js';
 import { Jobs } from './jobs.js';
+import { CommitWatch } from './queue/commit-watch.js';
 import { Sweeper } from './queue/sweeper.js';
 import { TaskConsumer } from './queue/task-consumer.js';
 import { QUEUES, TaskSender } from './queue/task-sender.js';
@@ -103,6 +104,7 @@ export class LonghaulModule {
         JobTypeRegistry,
         JobQueries,
         TaskSender,
+        CommitWatch,
         CancelBus,
         Jobs,
         Workers,

@@ -44,6 +44,14 @@ const seenBy = async (user?: ApiUser): Promise<Worker[]> => {
   return body.workers;
 };
 
+/** How a running task of a job shows. */
+const job = (id: string | undefined) => ({
+  jobId: id,
+  taskId: expect.any(String),
+  type: 'demo.wait',
+  startedAt: expect.stringMatching(/^\d{4}-.*Z$/),
+});
+
 describe('GET /workers', () => {
   test('shows a worker with what it can run', async () => {
     const workers = await seenBy(alice);
@@ -65,12 +73,6 @@ describe('GET /workers', () => {
 
   test('shows running tasks to their owner and to an admin, and their number to everybody', async () => {
     const [hers, his] = [await alice?.submit({ ...long, numTask: 2 }), await bob?.submit(long)];
-    const job = (id: string | undefined) => ({
-      jobId: id,
-      taskId: expect.any(String),
-      type: 'demo.wait',
-      startedAt: expect.stringMatching(/^\d{4}-.*Z$/),
-    });
     await eventually(async () => expect((await seenBy(alice))[0]?.runningCount).toBe(3));
     expect((await seenBy(alice))[0]?.running).toEqual([job(hers?.jobId), job(hers?.jobId)]);
     expect((await seenBy(bob))[0]).toMatchObject({ runningCount: 3, running: [job(his?.jobId)] });

@@ -36,6 +36,9 @@ export interface NewJob {
   dedupe: DedupeKey[];
 }
 
+/** What the statements of an accept are run on, which may be a transaction of the caller. */
+type Reader = Pick<Sql, '$queryRaw'>;
+
 /** The idempotency key was used before: by the same body (the earlier job), or by another one. */
 export type KeyUse = { kind: 'replayed'; jobId: string } | { kind: 'mismatch' };
 
@@ -52,7 +55,7 @@ export type Acceptance =
  * locked in one order: dedupe keys, then idempotency keys, for a refused job must leave its idempotency key free.
  * Answers come in the order of `jobs`.
  */
-export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string): Promise<Acceptance[]> {
+export async function acceptJobs(sql: Reader, jobs: NewJob[], incarnation: string): Promise<Acceptance[]> {
   const keyed = jobs
     .filter((job) => job.idempotency !== null)
     .map((job) => ({
@@ -172,7 +175,7 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
 
 /** How an idempotency key was used before; undefined when it was not. */
 export async function lookUpKey(
-  sql: Sql,
+  sql: Reader,
   ownerId: string,
   idempotency: { key: string; bodyHash: string },
 ): Promise<KeyUse | undefined> {
@@ -192,7 +195,7 @@ interface KeyRow {
 }
 
 /** Read in a statement of its own: the winner committed after the snapshot of the insert was taken. */
-async function findKeys(sql: Sql, jobs: Pick<NewJob, 'ownerId' | 'idempotency'>[]): Promise<KeyRow[]> {
+async function findKeys(sql: Reader, jobs: Pick<NewJob, 'ownerId' | 'idempotency'>[]): Promise<KeyRow[]> {
   const owners = jobs.map((job) => job.ownerId);
   const keys = jobs.map((job) => job.idempotency?.key ?? '');
   return sql.$queryRaw<KeyRow[]>`
