@@ -30,6 +30,7 @@ export function submit(spec: JobSpec): Call {
     ownerId: OWNER,
     actor: 'key:test',
     type: 'test.type',
+    payloadVersion: 1,
     queue: 'default',
     failurePolicy: policy,
     maxAttempts,

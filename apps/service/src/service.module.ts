@@ -14,10 +14,12 @@ import { HealthController } from './api/health/health.controller.js';
 import { MetricsController } from './api/health/metrics.controller.js';
 import { MetricsServer } from './api/health/metrics-server.js';
 import { ServiceState } from './api/health/service-state.js';
+import { JobTypesController } from './api/job-types/job-types.controller.js';
 import { JobsController } from './api/jobs/jobs.controller.js';
 import { PausesController } from './api/pauses/pauses.controller.js';
 import { ProblemFilter } from './api/problems/problem.filter.js';
 import { validationError } from './api/problems/problem.js';
+import { WorkersController } from './api/workers/workers.controller.js';
 import { OpenRequests } from './open-requests.js';
 
 const pipe = new StandardSchemaValidationPipe({
@@ -42,7 +44,9 @@ export class ServiceModule {
       controllers: [
         HealthController,
         ...(config.METRICS_PORT === undefined ? [MetricsController] : []),
-        ...(config.servesApi ? [JobsController, PausesController] : []),
+        ...(config.servesApi
+          ? [JobsController, JobTypesController, PausesController, WorkersController]
+          : []),
       ],
       providers: [
         ServiceState,

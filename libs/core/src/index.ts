@@ -10,3 +10,4 @@ export * from './task/duration.js';
 export * from './task/job-type.js';
 export * from './task/outcome.js';
 export * from './task/task-state.js';
+export * from './worker/worker.js';

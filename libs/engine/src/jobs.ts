@@ -26,6 +26,7 @@ import { retryRaces } from './store/in-transaction.js';
 import { type JobCursor, JobQueries, newJobView } from './store/job-queries.js';
 import { retryJob } from './store/retry-job.js';
 import { rescheduleJob } from './store/timed-jobs.js';
+import { inside, type JoinedTransaction } from './store/joined-transaction.js';
 import { newId } from './store/new-id.js';
 
 /** Jobs and tasks that are accepted in one statement; a job that has more tasks goes alone. */
@@ -57,13 +58,16 @@ export class Jobs {
    * input, and the job is the earlier one.
    * @throws {InvalidJobError} when the input cannot be accepted; {IdempotencyMismatchError} when the key came with
    * another input; {DuplicateJobError} when an open job holds its key. Nothing is written then.
+   * @param options.tx an open transaction of the caller that the job joins: it is there, and runs, if that commits. What
+   * is thrown of the above leaves the transaction as it was.
    */
   async submit(
     input: JobInput,
     by: Submitter,
-    options: { idempotencyKey?: string } = {},
+    options: { idempotencyKey?: string; tx?: JoinedTransaction } = {},
   ): Promise<{ job: Job; replayed: boolean }> {
-    const key = options.idempotencyKey;
+    const { idempotencyKey: key } = options;
+    const tx = options.tx && inside(options.tx);
     const idempotency = key === undefined ? null : { key, bodyHash: hashOf(input) };
     let checked: CheckedJob;
     try {
@@ -71,9 +75,9 @@ export class Jobs {
     } catch (error) {
       // It may have been accepted before its time had passed, or before its type was changed.
       if (!idempotency || !(error instanceof InvalidJobError)) throw error;
-      const earlier = await lookUpKey(this.database.main, by.ownerId, idempotency);
+      const earlier = await lookUpKey(tx ?? this.database.main, by.ownerId, idempotency);
       if (!earlier) throw error;
-      return this.replay(by.ownerId, earlier);
+      return this.replay(by.ownerId, earlier, tx);
     }
     const job: NewJob = {
       ...checked,
@@ -82,9 +86,12 @@ export class Jobs {
       actor: by.actor,
       idempotency,
       dedupe: this.dedupeOf(input, by.ownerId),
-      direct: this.directly(checked),
+      direct: tx ? 0 : this.directly(checked),
     };
-    const accepted = await this.accepts.add(job);
+    // Inside a transaction of the caller it is alone, and held: nobody tells when that commits.
+    const accepted = tx
+      ? ((await acceptJobs(tx, [job], this.sender.incarnation))[0] as Acceptance)
+      : await this.accepts.add(job);
     if (accepted.kind === 'duplicate') throw new DuplicateJobError(accepted.jobId);
     if (accepted.kind === 'accepted') {
       const { queue, units, direct } = job;
@@ -93,7 +100,7 @@ export class Jobs {
       );
       return { job: newJobView(job, accepted.createdAt), replayed: false };
     }
-    return this.replay(by.ownerId, accepted);
+    return this.replay(by.ownerId, accepted, tx);
   }
 
   /** One job, or undefined when the owner has none of that id. */
@@ -161,9 +168,13 @@ export class Jobs {
     return this.answer('retried', ownerId, jobId);
   }
 
-  private async replay(ownerId: string, earlier: KeyUse): Promise<{ job: Job; replayed: true }> {
+  private async replay(
+    ownerId: string,
+    earlier: KeyUse,
+    tx?: ReturnType<typeof inside>,
+  ): Promise<{ job: Job; replayed: true }> {
     if (earlier.kind === 'mismatch') throw new IdempotencyMismatchError();
-    const job = await this.queries.find(ownerId, earlier.jobId);
+    const job = await this.queries.find(ownerId, earlier.jobId, tx);
     if (!job) throw new Error('A job that was accepted is not there.');
     return { job, replayed: true };
   }

@@ -31,6 +31,7 @@ import { TaskConsumer } from './queue/task-consumer.js';
 import { QUEUES, TaskSender } from './queue/task-sender.js';
 import { JOB_TYPES, JobTypeRegistry, queuesOf } from './registry/job-type-registry.js';
 import { JobQueries } from './store/job-queries.js';
+import { Workers } from './workers.js';
 import { catalogProvider } from './syncer/catalog.provider.js';
 import { FinalizePoke } from './syncer/finalize-poke.js';
 import { Finalizer } from './syncer/finalizer.js';
@@ -112,9 +113,10 @@ export class LonghaulModule {
         Jobs,
         Explainer,
         Pauses,
+        Workers,
         ...(executes ? [...EXECUTION, ...jobTypes] : []),
       ],
-      exports: [Jobs, Explainer, Pauses, JobTypeRegistry, ...(executes ? [EngineHealth] : [])],
+      exports: [Jobs, Explainer, Pauses, Workers, JobTypeRegistry, ...(executes ? [EngineHealth] : [])],
     };
   }
 }

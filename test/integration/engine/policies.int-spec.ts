@@ -78,8 +78,16 @@ describe('the order of tasks', () => {
     await engine.jobs.cancel('alice', blocker, ALICE);
     await engine.ended(last);
     const order = starts.slice(1).map(({ name }) => name);
-    // One slot: one message waits in Redis, and is past all order.
-    expect(order).toEqual(['low 0', 'highest', 'higher', 'low 1', 'low 2', 'low 3', 'lowest']);
+    // One slot: the message that waits in Redis, if one was sent by then, is past all order.
+    expect(order.filter((name) => name !== 'low 0')).toEqual([
+      'highest',
+      'higher',
+      'low 1',
+      'low 2',
+      'low 3',
+      'lowest',
+    ]);
+    expect(order.indexOf('low 0')).toBeLessThan(3);
   });
 
   test('takes turns between owners: the many tasks of one keep another back for a few dispatches only', async () => {
@@ -129,7 +137,7 @@ describe('a limit', () => {
   test('of an owner holds for it alone', async () => {
     most.clear();
     engine = await boot({ MAX_CONCURRENT_TASKS: '6', MAX_ACTIVE_PER_OWNER: '2' });
-    const many = await submit('plain', { name: 'many', ms: 50 }, { numTask: 8 });
+    const many = await submit('plain', { name: 'many', ms: 300 }, { numTask: 8 });
     await started('many');
     const single = await submit('plain', { name: 'of bob' }, {}, BOB);
     await eventually(async () => expect((await engine.jobs.find('bob', single))?.status).toBe('completed'));

@@ -189,7 +189,7 @@ describe('a crowd of workers, users and sweepers', () => {
       }),
     );
     await acceptJobs(store.clients[0]!, jobs, LIFE);
-    await registerWorker(store.clients[0]!, { ...CROWD, queues: ['default'] });
+    await registerWorker(store.clients[0]!, { ...CROWD, queues: ['default'], tags: [], types: {} });
     const walkers = store.clients.map((client, n) => new Walker(client, jobs, dice(seed + n)));
     const end = performance.now() + DISORDER;
     const errors: string[] = [];

@@ -87,7 +87,15 @@ describe('renewing leases', () => {
   });
 
   test('beats without attempts too, and notes when the worker was seen', async () => {
-    await registerWorker(one, { id: WORKER, host: 'here', pid: 1, queues: ['default'], slots: 4 });
+    await registerWorker(one, {
+      id: WORKER,
+      host: 'here',
+      pid: 1,
+      queues: ['default', 'disk'],
+      tags: ['disk'],
+      slots: 4,
+      types: { 'test.type': 1 },
+    });
     const before = await one.worker.findUniqueOrThrow({ where: { id: WORKER } });
     expect(await renew()).toEqual([]);
     const after = await one.worker.findUniqueOrThrow({ where: { id: WORKER } });

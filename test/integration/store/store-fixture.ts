@@ -83,6 +83,7 @@ export function newJob({
     ownerId: OWNER,
     actor: 'key:test',
     type: 'test.type',
+    payloadVersion: 1,
     queue: 'default',
     failurePolicy: 'fail-fast',
     maxAttempts: 3,

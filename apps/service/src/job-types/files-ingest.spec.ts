@@ -43,6 +43,7 @@ function jobOf(payload: object = {}): JobView<IngestPayload> {
     type: 'files.ingest',
     ownerId: 'owner-1',
     generation: 1,
+    payloadVersion: 1,
     payload: IngestPayload.parse(input),
     createdAt: new Date(0),
   };

@@ -16,6 +16,8 @@ export interface JobInput {
   /** That many tasks, each with the job's payload. */
   numTask?: number;
   failurePolicy?: FailurePolicy;
+  /** Overrides the tag of the type; one that some job type declares. */
+  tag?: string;
   /** Overrides the type's number of executions of a task. */
   attempts?: number;
   /** When the job is due; at once when absent. */
@@ -40,6 +42,8 @@ export interface Submitter {
 export interface Job {
   jobId: string;
   type: string;
+  /** The capability that its workers must have; null: any worker may run it. */
+  tag: string | null;
   status: JobStatus;
   progress: number;
   detail: Json | null;

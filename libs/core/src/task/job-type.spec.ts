@@ -26,6 +26,7 @@ describe('a job type', () => {
       resumable: false,
       tag: undefined,
       exclusive: false,
+      version: 1,
     });
   });
 
@@ -39,6 +40,7 @@ describe('a job type', () => {
       resumable: true,
       tag: 'disk',
       exclusive: true,
+      version: 1,
     });
     expect(policy).toEqual({
       name: 'files.ingest',
@@ -51,6 +53,7 @@ describe('a job type', () => {
       resumable: true,
       tag: 'disk',
       exclusive: true,
+      version: 1,
     });
   });
 
@@ -91,6 +94,15 @@ describe('a job type', () => {
       expect(() => policyOf({ attempts })).toThrow('attempts is a whole number from 1 to 100');
     },
   );
+
+  test('has the version 1 unless it says another one', () => {
+    expect(policyOf({})?.version).toBe(1);
+    expect(policyOf({ version: 7 })?.version).toBe(7);
+  });
+
+  test.each([0, -1, 1.5, 1_000_001, Number.NaN])('may not have the version %d', (version) => {
+    expect(() => policyOf({ version })).toThrow('version is a whole number from 1 to 1000000');
+  });
 
   test.each(['disk', 'gpu-2', 'x'.repeat(40)])('may ask for the tag %s', (tag) => {
     expect(policyOf({ tag })?.tag).toBe(tag);

@@ -10,6 +10,8 @@ export interface JobView<P = unknown> {
   readonly ownerId: string;
   readonly generation: number;
   readonly payload: P;
+  /** The version of the payload: that of the type when the job was accepted. Never newer than the code that gets it. */
+  readonly payloadVersion: number;
   readonly createdAt: Date;
 }
 
@@ -119,6 +121,11 @@ export interface JobTypeOptions {
   concurrency?: number;
   /** Tasks of this type that begin within any stretch of `per`, over all workers. */
   rateLimit?: { max: number; per: Duration };
+  /**
+   * The version of its payload, a whole number; default 1. A worker whose code has a lower one than the job leaves the
+   * job to others, and one whose code has a higher one gets the older payload with its version.
+   */
+  version?: number;
 }
 
 /** The policies with their defaults and durations in milliseconds. */
@@ -135,6 +142,7 @@ export interface JobTypePolicy {
   exclusive: 'refuse' | 'queue' | undefined;
   concurrency: number | undefined;
   rateLimit: { max: number; perMs: number } | undefined;
+  version: number;
 }
 
 /** A class that carries `@JobType`. Its constructor's parameters are whatever the application injects. */
@@ -162,6 +170,10 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
   if (options.tag !== undefined && (!TAG.test(options.tag) || options.tag === 'default')) {
     throw new TypeError(`Job type "${options.name}": a tag is a lower-case word, and not "default".`);
   }
+  const version = options.version ?? 1;
+  if (!Number.isInteger(version) || version < 1 || version > 1_000_000) {
+    throw new TypeError(`Job type "${options.name}": version is a whole number from 1 to 1000000.`);
+  }
   const policy: JobTypePolicy = {
     name: options.name,
     payload: options.payload,
@@ -188,6 +200,7 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
       max: checkedCount(options.name, 'rateLimit.max', options.rateLimit.max),
       perMs: limitMs(options.name, 'rateLimit.per', options.rateLimit.per),
     },
+    version,
   };
   return (target) => {
     policies.set(target, policy);

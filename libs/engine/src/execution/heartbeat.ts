@@ -4,7 +4,7 @@ import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { AttemptAborts } from '../cancellation/attempt-aborts.js';
-import { registerWorker, retireWorker } from '../store/worker-records.js';
+import { registerWorker, retireWorker, type WorkerRecord } from '../store/worker-records.js';
 import { renewLeases } from '../store/renew-leases.js';
 import { RunningTasks } from './running-tasks.js';
 import { WorkerIdentity } from './worker-identity.js';
@@ -29,9 +29,9 @@ export class Heartbeat {
   ) {}
 
   /** Makes the worker known and begins to beat. */
-  async start(queues: string[]): Promise<void> {
-    const slots = this.config.MAX_CONCURRENT_TASKS;
-    await registerWorker(this.database.main, { ...this.identity, pid: process.pid, queues, slots });
+  async start(abilities: Pick<WorkerRecord, 'queues' | 'tags' | 'slots' | 'types'>): Promise<void> {
+    const { id, host } = this.identity;
+    await registerWorker(this.database.main, { id, host, pid: process.pid, ...abilities });
     this.beat = setInterval(() => void this.renew(), this.config.LEASE / 3);
     this.watch = setInterval(() => this.giveUpEnding(), this.config.LEASE / 20);
   }

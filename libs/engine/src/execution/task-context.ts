@@ -18,6 +18,7 @@ export function jobView({ task }: RunningTask): JobView {
     ownerId: task.ownerId,
     generation: task.generation,
     payload: task.jobPayload,
+    payloadVersion: task.payloadVersion,
     createdAt: task.jobCreatedAt,
   };
 }

@@ -36,8 +36,8 @@ import { TaskWrites } from './task-writes.js';
 const CANCEL_GRACE_MS = 10_000;
 /** By then BullMQ has forgotten the message that is given up; one of the same id would be ignored. */
 const HAND_ON_MS = 250;
-/** A task of a type that this worker lacks is offered to the others again after this. */
-const UNKNOWN_TYPE_PAUSE_MS = 1000;
+/** A task of a type that this worker lacks is offered again after this, and twice as late each time up to a bound. */
+const UNKNOWN_TYPE_PAUSE_MS = { first: 500, most: 5000 };
 
 /** Executes tasks: claim, run, judge, write. */
 @Injectable()
@@ -124,11 +124,12 @@ export class TaskExecutor {
 
   private async attempt(running: RunningTask, release: () => void): Promise<void> {
     const { task } = running;
-    const handler = this.types.handler(task.type);
+    const handler = this.types.handlerOf(task);
     if (!handler) {
       release();
-      this.logger.warn({ jobId: task.jobId, type: task.type }, 'this worker lacks a job type');
-      await this.write(running, { status: 'paused' }, UNKNOWN_TYPE_PAUSE_MS);
+      const { jobId, type, payloadVersion } = task;
+      this.logger.warn({ jobId, type, payloadVersion }, 'this worker lacks a job type, or its version');
+      await this.write(running, { status: 'paused' }, unknownTypePause(task));
       return;
     }
     const work = this.run(running, handler);
@@ -279,4 +280,10 @@ export class TaskExecutor {
     clearTimeout(over);
     this.goingDown.abort();
   }
+}
+
+/** Grants that were not charged stand for earlier workers that lacked the type: enough of a measure. */
+function unknownTypePause({ fence, attempt }: ClaimedTask): number {
+  const { first, most } = UNKNOWN_TYPE_PAUSE_MS;
+  return Math.min(first * 2 ** (fence - attempt), most);
 }

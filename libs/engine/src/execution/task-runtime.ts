@@ -26,7 +26,7 @@ export class TaskRuntime implements OnApplicationBootstrap, OnModuleDestroy {
 
   async onApplicationBootstrap(): Promise<void> {
     this.started = true;
-    await this.heartbeat.start(this.consumer.names);
+    await this.heartbeat.start(this.consumer.abilities);
     await this.cancels.start();
     this.consumer.start((message) => this.executor.execute(message));
     this.sweeper.start();

@@ -36,6 +36,11 @@ export async function checkJob(
   if (input.tasks !== undefined && input.numTask !== undefined) {
     throw new InvalidJobError([{ pointer: '/numTask', message: 'Give either tasks or numTask.' }]);
   }
+  if (input.tag !== undefined && !types.tags.includes(input.tag)) {
+    const known = types.tags.length === 0 ? 'None is declared' : `Known: ${types.tags.join(', ')}`;
+    const message = `No job type declares this tag. ${known}.`;
+    throw new InvalidJobError([{ pointer: '/tag', message }]);
+  }
   const count = input.tasks?.length ?? input.numTask ?? 1;
   const counted = input.tasks === undefined ? '/numTask' : '/tasks';
   if (!Number.isInteger(count) || count < 1) {
@@ -51,7 +56,8 @@ export async function checkJob(
   const priority = input.priority ?? 0;
   return {
     type: type.name,
-    queue: queueOf(type),
+    payloadVersion: type.version,
+    queue: queueOf({ tag: input.tag ?? type.tag }),
     failurePolicy: input.failurePolicy ?? 'fail-fast',
     maxAttempts: input.attempts ?? type.attempts,
     resumable: type.resumable,

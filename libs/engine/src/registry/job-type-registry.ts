@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
 import { type JobHandler, type JobTypeClass, type JobTypePolicy, jobTypePolicy } from '@app/core';
+import { DEFAULT_QUEUE } from '../store/dispatch.js';
 import type { TypeLimits } from '../store/type-limits.js';
 
 /** Injection token of the classes with `@JobType`. */
@@ -13,9 +14,6 @@ export interface RegisteredJobType extends JobTypePolicy {
   readonly hasFinalization: boolean;
   readonly hasCatalog: boolean;
 }
-
-/** The queue of tasks that any worker may run. */
-export const DEFAULT_QUEUE = 'default';
 
 /** The job types of this process, by name. */
 @Injectable()
@@ -36,9 +34,10 @@ export class JobTypeRegistry {
     return [...this.types.keys()].toSorted();
   }
 
-  /** The tags that the types ask for. */
+  /** The tags that some job type declares. */
   get tags(): string[] {
-    return [...new Set([...this.types.values()].flatMap(({ tag }) => tag ?? []))].toSorted();
+    const declared = [...this.types.values()].flatMap(({ tag }) => tag ?? []);
+    return [...new Set(declared)].toSorted();
   }
 
   /** The policies of a type, or undefined for an unknown one. */
@@ -55,10 +54,11 @@ export class JobTypeRegistry {
     );
   }
 
-  /** The code of a type, or undefined for an unknown one. */
-  handler(name: string): JobHandler<unknown, unknown> | undefined {
-    const type = this.types.get(name);
-    return type && this.modules.get<JobHandler<unknown, unknown>>(type.class, { strict: false });
+  /** The code for a job, or undefined when its type is unknown here, or its payload newer than the code. */
+  handlerOf(job: { type: string; payloadVersion: number }): JobHandler<unknown, unknown> | undefined {
+    const type = this.types.get(job.type);
+    if (!type || type.version < job.payloadVersion) return undefined;
+    return this.modules.get<JobHandler<unknown, unknown>>(type.class, { strict: false });
   }
 }
 
@@ -67,9 +67,9 @@ export function queuesOf(classes: JobTypeClass[]): string[] {
   return [...new Set([DEFAULT_QUEUE, ...classes.map((type) => queueOf(policyOf(type)))])];
 }
 
-/** The queue of a type's tasks. */
-export function queueOf(policy: JobTypePolicy): string {
-  return policy.tag ?? DEFAULT_QUEUE;
+/** The queue of tasks that ask for a tag, or for none. */
+export function queueOf({ tag }: { tag: string | undefined }): string {
+  return tag ?? DEFAULT_QUEUE;
 }
 
 /**

@@ -11,6 +11,7 @@ export interface NewJob {
   ownerId: string;
   actor: string;
   type: string;
+  payloadVersion: number;
   queue: string;
   failurePolicy: FailurePolicy;
   maxAttempts: number;
@@ -40,6 +41,9 @@ export interface NewJob {
   direct: number;
 }
 
+/** What the statements of an accept are run on, which may be a transaction of the caller. */
+type Reader = Pick<Sql, '$queryRaw'>;
+
 /** The idempotency key was used before: by the same body (the earlier job), or by another one. */
 export type KeyUse = { kind: 'replayed'; jobId: string } | { kind: 'mismatch' };
 
@@ -56,7 +60,7 @@ export type Acceptance =
  * locked in one order: dedupe keys, then idempotency keys, for a refused job must leave its idempotency key free.
  * Answers come in the order of `jobs`.
  */
-export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string): Promise<Acceptance[]> {
+export async function acceptJobs(sql: Reader, jobs: NewJob[], incarnation: string): Promise<Acceptance[]> {
   const keyed = jobs
     .filter((job) => job.idempotency !== null)
     .map((job) => ({
@@ -72,6 +76,7 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
     owner_id: job.ownerId,
     submitted_by: job.actor,
     type: job.type,
+    payload_version: job.payloadVersion,
     queue: job.queue,
     failure_policy: job.failurePolicy,
     max_attempts: job.maxAttempts,
@@ -115,13 +120,13 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
       ON CONFLICT DO NOTHING
       RETURNING job_id
     ), j AS (
-      INSERT INTO jobs (id, owner_id, submitted_by, type, queue, status, failure_policy, max_attempts, resumable,
+      INSERT INTO jobs (id, owner_id, submitted_by, type, payload_version, queue, status, failure_policy, max_attempts, resumable,
                         finalize, run_at, expires_at, max_runtime_ms, priority, rank, payload, catalog, dedupe, planning, tasks_total)
-      SELECT i.id, owner_id, submitted_by, type, queue,
+      SELECT i.id, owner_id, submitted_by, type, payload_version, queue,
              CASE WHEN run_at IS NULL THEN 'queued' ELSE 'scheduled' END, failure_policy, max_attempts, resumable,
              finalize, run_at, expires_at, max_runtime_ms, priority, rank, COALESCE(payload, 'null'::jsonb), catalog, dedupe, planning, tasks_total
       FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-        AS i(id uuid, owner_id text, submitted_by text, type text, queue text, failure_policy text,
+        AS i(id uuid, owner_id text, submitted_by text, type text, payload_version int, queue text, failure_policy text,
              max_attempts smallint, resumable boolean, finalize boolean, run_at timestamptz, expires_at timestamptz,
              max_runtime_ms bigint, priority smallint, rank float8, payload jsonb, catalog jsonb, dedupe jsonb,
              keyed boolean, planning boolean, tasks_total int)
@@ -180,7 +185,7 @@ export async function acceptJobs(sql: Sql, jobs: NewJob[], incarnation: string):
 
 /** How an idempotency key was used before; undefined when it was not. */
 export async function lookUpKey(
-  sql: Sql,
+  sql: Reader,
   ownerId: string,
   idempotency: { key: string; bodyHash: string },
 ): Promise<KeyUse | undefined> {
@@ -200,7 +205,7 @@ interface KeyRow {
 }
 
 /** Read in a statement of its own: the winner committed after the snapshot of the insert was taken. */
-async function findKeys(sql: Sql, jobs: Pick<NewJob, 'ownerId' | 'idempotency'>[]): Promise<KeyRow[]> {
+async function findKeys(sql: Reader, jobs: Pick<NewJob, 'ownerId' | 'idempotency'>[]): Promise<KeyRow[]> {
   const owners = jobs.map((job) => job.ownerId);
   const keys = jobs.map((job) => job.idempotency?.key ?? '');
   return sql.$queryRaw<KeyRow[]>`

@@ -25,6 +25,7 @@ export interface ClaimedTask {
   key: string | null;
   payload: Json;
   jobPayload: Json;
+  payloadVersion: number;
   checkpoint: Json | null;
   jobCreatedAt: Date;
 }
@@ -88,7 +89,7 @@ export async function claimTasks(
       RETURNING j.id, j.generation, j.version, j.started_at, j.expires_at, j.max_runtime_ms
     ), locked AS MATERIALIZED (
       SELECT t.id, s.claim, j.generation, j.version + (j.id IN (SELECT id FROM opened))::int AS version, j.owner_id, j.type,
-        j.max_attempts, j.resumable, j.payload, j.created_at
+        j.max_attempts, j.resumable, j.payload, j.payload_version, j.created_at
       FROM seen s JOIN jobs j ON j.id = s.job_id JOIN tasks t ON t.id = s.id
       WHERE COALESCE((j.status = 'active' OR j.id IN (SELECT id FROM opened)) AND t.status = ANY(${open}::text[]), false)
       ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
@@ -98,7 +99,7 @@ export async function claimTasks(
         started_at = COALESCE(t.started_at, clock_timestamp())
       FROM locked l WHERE t.id = l.id
       RETURNING t.id, t.job_id, t.kind, t.fence, t.attempt, t.position, l.generation, l.version, l.owner_id, l.type,
-        l.max_attempts, l.resumable, l.payload, l.created_at
+        l.max_attempts, l.resumable, l.payload, l.payload_version, l.created_at
     ), d AS (
       UPDATE dispatch d SET look_again_at = clock_timestamp() + make_interval(secs => ${lease}::float8)
       FROM claimed c WHERE d.id = c.id AND d.kind = c.kind
@@ -106,7 +107,7 @@ export async function claimTasks(
       SELECT * FROM claimed
       UNION ALL
       SELECT s.id, s.job_id, s.kind, s.fence, s.attempt, s.position, j.generation, j.version, j.owner_id, j.type,
-        j.max_attempts, j.resumable, j.payload, j.created_at
+        j.max_attempts, j.resumable, j.payload, j.payload_version, j.created_at
       FROM seen s JOIN jobs j ON j.id = s.job_id WHERE s.status = 'active' AND s.again
     ), limited AS (
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
@@ -129,13 +130,13 @@ export async function claimTasks(
     SELECT c.id::text AS member, 'claimed' AS outcome,
       c.id::text AS "taskId", c.job_id::text AS "jobId", c.kind, c.fence, c.attempt, c.position,
       c.owner_id AS "ownerId", c.type, c.max_attempts AS "maxAttempts", c.resumable, c.generation,
-      i.key, COALESCE(i.payload, c.payload) AS payload, c.payload AS "jobPayload", o.checkpoint, c.created_at AS "jobCreatedAt"
+      i.key, COALESCE(i.payload, c.payload) AS payload, c.payload AS "jobPayload", c.payload_version AS "payloadVersion", o.checkpoint, c.created_at AS "jobCreatedAt"
     FROM mine c
       LEFT JOIN task_inputs i ON i.job_id = c.job_id AND i.position = c.position
       LEFT JOIN task_outputs o ON o.task_id = c.id
     UNION ALL
     SELECT s.id::text, CASE WHEN s.status = ANY(${open}::text[]) AND j.status IN ('queued', 'active') THEN 'busy' ELSE 'not-open' END,
-      NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+      NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM seen s JOIN jobs j ON j.id = s.job_id
     WHERE (s.id NOT IN (SELECT id FROM mine)) IS TRUE`;
   const found = new Map(rows.map((row) => [row.member, toResult(row)]));

@@ -36,7 +36,10 @@ export const takeDedupeKeys = (rows: DedupeRow[]) => Prisma.sql`
   RETURNING d.job_id`;
 
 /** The open jobs that hold keys. A key whose job was never written, or was deleted, is let go of. */
-export async function findHolders(sql: Sql, keys: DedupeKey[]): Promise<(DedupeKey & { job_id: string })[]> {
+export async function findHolders(
+  sql: Pick<Sql, '$queryRaw'>,
+  keys: DedupeKey[],
+): Promise<(DedupeKey & { job_id: string })[]> {
   if (keys.length === 0) return [];
   const wanted = JSON.stringify(keys);
   return sql.$queryRaw`

@@ -1,6 +1,9 @@
 import type { TaskStatus } from '@app/core';
 import type { Sql } from '@app/platform/prisma/database.js';
 
+/** The queue of tasks that any worker may run. The others are called as the tag that a worker must hold. */
+export const DEFAULT_QUEUE = 'default';
+
 /** What is sent to a queue: the epoch makes a new message of a task that was handed back or lost. */
 export interface Delivery {
   taskId: string;

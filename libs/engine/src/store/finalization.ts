@@ -13,6 +13,7 @@ export interface DueFinalization extends FinalizationTurn {
   ownerId: string;
   type: string;
   payload: Json;
+  payloadVersion: number;
   catalog: { [key: string]: Json } | null;
   maxAttempts: number;
   createdAt: Date;
@@ -42,7 +43,7 @@ export async function takeDueFinalizations(
   const ids = taken.map((turn) => turn.id);
   const epochs = taken.map((turn) => turn.epoch);
   return sql.$queryRaw<DueFinalization[]>`
-    SELECT j.id::text AS "jobId", taken.epoch, j.owner_id AS "ownerId", j.type, j.generation, j.payload, j.catalog,
+    SELECT j.id::text AS "jobId", taken.epoch, j.owner_id AS "ownerId", j.type, j.generation, j.payload, j.payload_version AS "payloadVersion", j.catalog,
       j.max_attempts AS "maxAttempts", j.created_at AS "createdAt",
       CASE WHEN c.job_id IS NULL THEN NULL
         ELSE jsonb_build_object('key', c.idempotency_key, 'body', c.body, 'attempts', c.attempts) END AS call

@@ -1,13 +1,16 @@
 import { Injectable } from '@nestjs/common';
 import type { CancelReceipt, Job, JobFailure, TaskSummary } from '@app/core';
-import { Database, Prisma } from '@app/platform/prisma/database.js';
+import { Database, Prisma, type Sql } from '@app/platform/prisma/database.js';
 import type { NewJob } from './accept-jobs.js';
+import { DEFAULT_QUEUE } from './dispatch.js';
 
 /** Where a page of jobs goes on: after the job of this time and id. */
 export interface JobCursor {
   createdAt: Date;
   jobId: string;
 }
+
+type Reader = Pick<Sql, '$queryRaw'>;
 
 interface JobRow extends Omit<Job, 'tasks' | 'cancelReceipt' | 'error'> {
   planning: boolean;
@@ -35,9 +38,12 @@ interface StopRow {
 export class JobQueries {
   constructor(private readonly database: Database) {}
 
-  /** One job, or undefined when the owner has none of that id. */
-  async find(ownerId: string, jobId: string): Promise<Job | undefined> {
-    return (await this.select(Prisma.sql`j.owner_id = ${ownerId} AND j.id = ${jobId}::uuid`, 1))[0];
+  /**
+   * One job, or undefined when the owner has none of that id.
+   * @param sql where it is read, such as the transaction that has written it
+   */
+  async find(ownerId: string, jobId: string, sql: Reader = this.database.main): Promise<Job | undefined> {
+    return (await this.select(Prisma.sql`j.owner_id = ${ownerId} AND j.id = ${jobId}::uuid`, 1, sql))[0];
   }
 
   /** The owner's jobs, newest first. */
@@ -70,9 +76,9 @@ export class JobQueries {
     return owned.length === 0 ? undefined : tasks;
   }
 
-  private async select(where: Prisma.Sql, limit: number): Promise<Job[]> {
-    const rows = await this.database.main.$queryRaw<JobRow[]>`
-      SELECT j.id::text AS "jobId", j.type, j.status, j.progress, j.detail, j.version, j.generation,
+  private async select(where: Prisma.Sql, limit: number, sql: Reader = this.database.main): Promise<Job[]> {
+    const rows = await sql.$queryRaw<JobRow[]>`
+      SELECT j.id::text AS "jobId", j.type, NULLIF(j.queue, ${DEFAULT_QUEUE}) AS tag, j.status, j.progress, j.detail, j.version, j.generation,
         j.failure_policy AS "failurePolicy", j.max_attempts AS attempts, j.priority, j.payload, j.result,
         CASE WHEN j.status = 'failed' THEN j.error END AS error, j.planning, j.tasks_total AS total,
         j.tasks_completed AS completed, j.tasks_failed AS failed, j.tasks_canceled AS canceled,
@@ -82,12 +88,18 @@ export class JobQueries {
       WHERE ${where}
       ORDER BY j.created_at DESC, j.id DESC LIMIT ${limit}`;
     const canceled = rows.filter((row) => row.requestedAt !== null);
-    const stops = canceled.length === 0 ? [] : await this.stops(canceled.map((row) => row.jobId));
+    const stops =
+      canceled.length === 0
+        ? []
+        : await this.stops(
+            canceled.map((row) => row.jobId),
+            sql,
+          );
     return rows.map((row) => toJob(row, stops));
   }
 
-  private stops(jobIds: string[]): Promise<StopRow[]> {
-    return this.database.main.$queryRaw<StopRow[]>`
+  private stops(jobIds: string[], sql: Reader): Promise<StopRow[]> {
+    return sql.$queryRaw<StopRow[]>`
       SELECT s.job_id::text AS "jobId", s.task_id::text AS "taskId", s.worker::text AS worker,
         s.delivered_at AS "deliveredAt", s.stopped_at AS "stoppedAt", s.fenced_at AS "fencedAt"
       FROM cancel_stops s JOIN jobs j ON j.id = s.job_id AND j.generation = s.generation
@@ -97,11 +109,12 @@ export class JobQueries {
 
 /** A job as it was just accepted, which nobody needs to read again to know. */
 export function newJobView(job: NewJob, createdAt: Date): Job {
-  const { jobId, type, failurePolicy, maxAttempts, priority, payload, runAt, expiresAt, units } = job;
+  const { jobId, type, queue, failurePolicy, maxAttempts, priority, payload, runAt, expiresAt, units } = job;
   const planned = units.some((unit) => unit.kind === 'plan');
   return {
     jobId,
     type,
+    tag: queue === DEFAULT_QUEUE ? null : queue,
     status: runAt === null ? 'queued' : 'scheduled',
     progress: 0,
     detail: null,

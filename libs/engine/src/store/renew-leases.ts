@@ -11,7 +11,7 @@ export type Renewal = 'renewed' | 'lost' | 'canceled' | 'busy';
 
 /**
  * Renews all leases of a worker in one statement and tells what became of each: also how a cancel is learned of
- * whose message was lost. Waits for no lock.
+ * whose message was lost, and how others learn what the worker runs. Waits for no lock.
  */
 export async function renewLeases(
   sql: Sql,
@@ -25,7 +25,7 @@ export async function renewLeases(
     WITH m AS MATERIALIZED (
       SELECT * FROM unnest(${ids}::uuid[], ${fences}::int[]) AS m(id, fence)
     ), w AS (
-      UPDATE workers SET seen_at = clock_timestamp() WHERE id = ${worker}::uuid
+      UPDATE workers SET seen_at = clock_timestamp(), running = ${ids}::uuid[] WHERE id = ${worker}::uuid
     ), locked AS MATERIALIZED (
       SELECT t.id FROM tasks t JOIN m ON m.id = t.id
       WHERE t.status = 'active' AND t.fence = m.fence

@@ -13,6 +13,7 @@ interface JobRow {
   type: string;
   queue: string;
   runAt: Date | null;
+  payloadVersion: number;
   rank: number;
 }
 
@@ -33,12 +34,12 @@ export async function readWaitFacts(
   options: { perOwner: number | undefined; leaseMs: number },
 ): Promise<Rows | undefined> {
   const [job] = await sql.$queryRaw<JobRow[]>`
-    SELECT status, type, queue, run_at AS "runAt", rank FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId}`;
+    SELECT status, type, payload_version AS "payloadVersion", queue, run_at AS "runAt", rank FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId}`;
   if (!job) return undefined;
-  const { status, type, queue, runAt } = job;
+  const { status, type, payloadVersion, queue, runAt } = job;
   const waiting = await readWaiting(sql, jobId);
   const [queueFacts] = await sql.$queryRaw<{ slots: number; typeIsKnown: boolean; perSecond: number }[]>`
-    SELECT COALESCE(sum(w.slots), 0)::int AS slots, COALESCE(bool_or(w.types ? ${type}), false) AS "typeIsKnown",
+    SELECT COALESCE(sum(w.slots), 0)::int AS slots, COALESCE(bool_or((w.types->>${type})::int >= ${payloadVersion}), false) AS "typeIsKnown",
       COALESCE((SELECT rate FROM queues WHERE name = ${queue}), 0) AS "perSecond"
     FROM workers w
     WHERE w.stopped_at IS NULL AND ${queue} = ANY(w.queues)

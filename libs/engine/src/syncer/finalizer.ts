@@ -153,13 +153,13 @@ export class Finalizer {
 
   /** Computes and stores what will be posted. Null: nothing will. `over`: the turn has ended. */
   private async prepare(job: DueFinalization): Promise<Call | null | 'over'> {
-    const handler = this.types.handler(job.type);
+    const handler = this.types.handlerOf(job);
     if (!handler) {
       await postponeFinalization(
         this.database.main,
         job,
         UNKNOWN_TYPE_PAUSE_MS,
-        'This worker lacks the job type.',
+        'This worker lacks the job type, or its version.',
       );
       return 'over';
     }
@@ -199,6 +199,7 @@ export class Finalizer {
       ownerId: job.ownerId,
       generation: job.generation,
       payload: job.payload,
+      payloadVersion: job.payloadVersion,
       createdAt: job.createdAt,
     };
     const result = cleanResult(await handler.summarize?.(view, this.results(job.jobId)));

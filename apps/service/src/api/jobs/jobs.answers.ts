@@ -53,6 +53,7 @@ const Progress = z.object({
 const Job = z.object({
   ...Progress.shape,
   type: z.string(),
+  tag: z.string().nullable(),
   generation: z.int(),
   failurePolicy: z.enum(FAILURE_POLICIES),
   attempts: z.int(),

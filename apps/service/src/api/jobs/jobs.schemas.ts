@@ -60,6 +60,12 @@ export const SubmitBody = strict({
     .optional()
     .meta({ description: 'That many tasks with the job’s payload.', maximum: MOST_SUBMITTED_TASKS }),
   failurePolicy: z.enum(FAILURE_POLICIES).optional(),
+  tag: z
+    .string()
+    .min(1)
+    .max(40)
+    .optional()
+    .meta({ description: 'The tag that the workers must hold, instead of the one of the job type.' }),
   attempts: z.int().min(1).max(100).optional().meta({ description: 'Executions of a task in all.' }),
   runAt: Instant.optional().meta({ description: 'When the job is due; at once when absent.' }),
   expiresAt: Instant.optional().meta({ description: 'When the job is given up if it has not begun.' }),
