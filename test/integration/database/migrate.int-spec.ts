@@ -36,9 +36,9 @@ describe('the migrations of this repository', () => {
     expect(await tables()).toEqual(
       expect.arrayContaining(['_prisma_migrations', 'jobs', 'tasks', 'settings']),
     );
-    const [before] = await select('SELECT * FROM settings');
+    const before = await select('SELECT * FROM settings ORDER BY key');
     expect(await migrate(database.url)).toEqual([]);
-    expect(await select('SELECT * FROM settings')).toEqual([before]);
+    expect(await select('SELECT * FROM settings ORDER BY key')).toEqual(before);
   });
 
   it('are applied once when several runners start together', async () => {

@@ -4,7 +4,8 @@ import type { Sql } from '@app/platform/prisma/database.js';
  * Ends every task of jobs that have just ended: the second statement of a transaction whose first one has changed
  * the job rows and holds their locks. A statement of its own because only a new snapshot sees the tasks that a
  * plan or a claim committed while the first one waited. The fence rises, so that from the commit on nothing is
- * accepted from an attempt that still runs.
+ * accepted from an attempt that still runs. Ids go over in arrays: a plan that was made while the tables were small
+ * would join ten thousand rows with as many, one by one.
  * @param stops whether to open the receipt of a cancel for each attempt that runs.
  */
 export async function endOpenTasks(sql: Sql, jobIds: string[], actor: string, stops: boolean): Promise<void> {
@@ -16,9 +17,9 @@ export async function endOpenTasks(sql: Sql, jobIds: string[], actor: string, st
       ORDER BY t.id FOR NO KEY UPDATE OF t
     ), ended AS (
       UPDATE tasks t SET status = 'canceled', fence = t.fence + 1, lease_until = NULL, finished_at = clock_timestamp()
-      FROM open o WHERE t.id = o.id
+      WHERE t.id = ANY(ARRAY(SELECT id FROM open))
     ), gone AS (
-      DELETE FROM dispatch d USING open o WHERE d.id = o.id AND d.kind = o.kind
+      DELETE FROM dispatch WHERE id = ANY(ARRAY(SELECT id FROM open))
     ), timed AS (
       DELETE FROM dispatch WHERE id = ANY(${jobIds}::uuid[]) AND kind IN ('start', 'deadline')
     ), counted AS (

@@ -94,22 +94,23 @@ export async function openGates(
   incarnation: string,
   firstLookMs: number,
 ): Promise<Delivery[]> {
-  if (tasks.length === 0) return [];
   const ids = tasks.map(({ taskId }) => taskId);
-  const counted = tasks.map((task) => task.counted);
-  const opened = await sql.$queryRaw<Delivery[]>`
-    WITH l AS MATERIALIZED (
-      SELECT d.id, d.kind, m.counted
-      FROM unnest(${ids}::uuid[], ${counted}::bool[]) AS m(id, counted) JOIN dispatch d ON d.id = m.id
-      WHERE d.gate = 'held'
-      ORDER BY d.id FOR UPDATE OF d SKIP LOCKED
-    )
-    UPDATE dispatch d SET gate = CASE WHEN l.counted THEN 'admitted' END, incarnation = ${incarnation},
-      look_again_at = clock_timestamp() + make_interval(secs => ${firstLookMs / 1000}::float8)
-    FROM l WHERE d.id = l.id AND d.kind = l.kind
-    RETURNING d.id::text AS "taskId", d.kind, d.queue, d.epoch`;
+  const idsOf = (counted: boolean) =>
+    tasks.filter((task) => task.counted === counted).map(({ taskId }) => taskId);
+  const open = async (some: string[], gate: 'admitted' | null) =>
+    some.length === 0
+      ? []
+      : sql.$queryRaw<Delivery[]>`
+          UPDATE dispatch d SET gate = ${gate}, incarnation = ${incarnation},
+            look_again_at = clock_timestamp() + make_interval(secs => ${firstLookMs / 1000}::float8)
+          WHERE d.ctid = ANY(ARRAY(
+            SELECT ctid FROM dispatch WHERE id = ANY(${some}::uuid[]) AND gate = 'held'
+            ORDER BY id FOR UPDATE SKIP LOCKED
+          ))
+          RETURNING d.id::text AS "taskId", d.kind, d.queue, d.epoch`;
+  const opened = [...(await open(idsOf(true), 'admitted')), ...(await open(idsOf(false), null))];
   const place = new Map(ids.map((id, index) => [id, index]));
-  return opened.toSorted((a, b) => (place.get(a.taskId) ?? 0) - (place.get(b.taskId) ?? 0));
+  return opened.toSorted((x, y) => (place.get(x.taskId) ?? 0) - (place.get(y.taskId) ?? 0));
 }
 
 /** How many messages of a queue may wait in Redis, and whether tasks waited for room at the last pass, some milliseconds ago. */
