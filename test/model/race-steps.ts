@@ -8,6 +8,7 @@ import {
   sweepJobsCall,
   timePasses,
 } from './job-calls.js';
+import { endExitCall, noteStopCall, openStopsOf, takeExitsCall } from './exit-calls.js';
 import type { JobSpec } from './job-moves.js';
 import { submitCall } from './choices.js';
 import { type Ending, type Grant, type Model, type ModelJob, nextId } from './model.js';
@@ -47,6 +48,7 @@ export const submit =
       resumable: false,
       finalize: false,
       limited: false,
+      hook: false,
       runAt: 'none',
       expires: 'none',
       key: null,
@@ -124,6 +126,18 @@ export const plan =
       keys.map((key) => ({ taskId: nextId(model), key })),
       keys.at(-1),
     );
+
+/** Whatever was told to stop has stopped. */
+export const stopped =
+  (at = 0): Step =>
+  (model) =>
+    noteStopCall(openStopsOf(theJob(model))[at]!);
+export const takeExits: Step = () => takeExitsCall(false);
+export const takeExitsAnew: Step = () => takeExitsCall();
+export const endExit =
+  (back = 0): Step =>
+  (model) =>
+    endExitCall(model.exits.at(-1 - back)!, false);
 
 /** Ends everything that a job of that many tasks still has to do. */
 export const complete = (tasks: number): Step[] => [

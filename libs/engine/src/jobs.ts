@@ -151,7 +151,7 @@ export class Jobs {
 
   /**
    * Runs again what did not complete of a failed or canceled job, in a new generation. `refused`: it has not ended,
-   * or is completed. Undefined when the owner has no such job.
+   * or is completed. `exiting`: its exit hook has not been run to its end. Undefined when the owner has no such job.
    * @throws {DuplicateJobError} when an open job holds its key.
    */
   async retry(ownerId: string, jobId: string, by: { actor: string }) {

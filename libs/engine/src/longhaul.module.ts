@@ -28,6 +28,7 @@ import { QUEUES, TaskSender } from './queue/task-sender.js';
 import { JOB_TYPES, JobTypeRegistry, queuesOf } from './registry/job-type-registry.js';
 import { JobQueries } from './store/job-queries.js';
 import { catalogProvider } from './syncer/catalog.provider.js';
+import { ExitRunner } from './syncer/exit-runner.js';
 import { FinalizePoke } from './syncer/finalize-poke.js';
 import { Finalizer } from './syncer/finalizer.js';
 import { Syncer } from './syncer/syncer.js';
@@ -48,6 +49,7 @@ const EXECUTION = [
   EngineHealth,
   WorkerIdentity,
   RunningTasks,
+  ExitRunner,
   AttemptAborts,
   CancelListener,
   TaskWrites,

@@ -50,6 +50,7 @@ export async function checkJob(input: JobInput, types: JobTypeRegistry): Promise
     maxAttempts: input.attempts ?? type.attempts,
     resumable: type.resumable,
     finalize: type.hasFinalization || input.catalog !== undefined,
+    exitHook: type.hasExitHook,
     ...checkTimes(input),
     maxRuntimeMs: type.maxRuntimeMs ?? null,
     payload,

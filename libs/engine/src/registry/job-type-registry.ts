@@ -11,6 +11,8 @@ export interface RegisteredJobType extends JobTypePolicy {
   /** Whether there is work after the last task: a result to make, or a Catalog to tell. */
   readonly hasFinalization: boolean;
   readonly hasCatalog: boolean;
+  /** Whether something runs when a job has ended. */
+  readonly hasExitHook: boolean;
 }
 
 /** The queue of tasks that any worker may run. */
@@ -71,6 +73,7 @@ function describe(type: JobTypeClass): RegisteredJobType {
     ...policyOf(type),
     hasPlan: handler.plan !== undefined,
     hasCatalog,
+    hasExitHook: handler.onJobExited !== undefined,
     hasFinalization: hasCatalog || handler.summarize !== undefined,
   };
 }

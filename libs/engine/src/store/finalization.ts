@@ -1,5 +1,6 @@
 import type { JobFailure, Json } from '@app/core';
 import { Prisma, type Sql } from '@app/platform/prisma/database.js';
+import { openExits } from './exit-hooks.js';
 
 /** A turn at finalizing a job: what every write of it names. Epochs begin anew with a generation. */
 export interface FinalizationTurn {
@@ -108,8 +109,8 @@ export async function endFinalization(
         progress = CASE WHEN ${status} = 'completed' THEN 100 ELSE progress END,
         error = ${error === null ? null : JSON.stringify(error)}::jsonb
       WHERE id IN (SELECT id FROM held)
-      RETURNING id, generation, version
-    ), e AS (
+      RETURNING id, generation, version, exit_hook
+    ), x AS (${openExits(Prisma.sql`j`)}), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
       SELECT id, generation, version, ${`job.${status}`}, ${actor}, ${error?.code ?? null} FROM j
     )

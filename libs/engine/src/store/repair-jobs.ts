@@ -1,4 +1,5 @@
-import type { PrismaClient, Sql } from '@app/platform/prisma/database.js';
+import { Prisma, type PrismaClient, type Sql } from '@app/platform/prisma/database.js';
+import { openExits } from './exit-hooks.js';
 import { inTransaction } from './in-transaction.js';
 
 /** What a look at a page of open jobs has mended. */
@@ -35,6 +36,7 @@ export async function repairJobs(client: PrismaClient, after: string, limit: num
 }
 
 async function mendCounters(sql: Sql, jobIds: string[]): Promise<number> {
+  const endedIn = Prisma.sql`(SELECT job_id AS id, exit_hook FROM n WHERE status IN ('completed', 'failed')) ended_jobs`;
   return sql.$executeRaw`
     WITH s AS (
       SELECT i.job_id,
@@ -50,7 +52,7 @@ async function mendCounters(sql: Sql, jobIds: string[]): Promise<number> {
       WHERE i.job_id = ANY(${jobIds}::uuid[])
       GROUP BY i.job_id
     ), n AS MATERIALIZED (
-      SELECT s.*, j.generation, j.version + 1 AS version, CASE
+      SELECT s.*, j.generation, j.version + 1 AS version, j.exit_hook, CASE
           WHEN s.open > 0 THEN 'active'
           WHEN s.broken THEN 'failed'
           WHEN j.finalize AND s.total > 0 THEN 'finalizing'
@@ -64,7 +66,7 @@ async function mendCounters(sql: Sql, jobIds: string[]): Promise<number> {
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
       SELECT job_id, 'finalize', job_id, '', clock_timestamp() FROM n WHERE status = 'finalizing'
       ON CONFLICT (id, kind) DO NOTHING
-    ), timed AS (
+    ), x AS (${openExits(endedIn)}), timed AS (
       DELETE FROM dispatch d USING n WHERE d.id = n.job_id AND d.kind = 'deadline' AND n.status <> 'active'
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor)

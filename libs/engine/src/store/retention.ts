@@ -42,7 +42,10 @@ export async function deleteOldWorkers(sql: Sql, keepMs: number): Promise<void> 
     DELETE FROM workers WHERE seen_at < statement_timestamp() - make_interval(secs => ${keepMs / 1000}::float8)`;
 }
 
-/** Deletes jobs that ended longer ago than they are kept, with all that belongs to them. Open jobs are never touched. */
+/**
+ * Deletes jobs that ended longer ago than they are kept, with all that belongs to them. Open jobs, and
+ * those whose exit is still open, are never touched.
+ */
 export async function deleteOldJobs(
   client: PrismaClient,
   keepMs: number,
@@ -53,6 +56,7 @@ export async function deleteOldJobs(
     const old = await sql.$queryRaw<{ id: string; tasks: number }[]>`
       SELECT id::text AS id, tasks_total AS tasks FROM jobs
       WHERE finished_at < statement_timestamp() - make_interval(secs => ${keepMs / 1000}::float8)
+        AND NOT (exit_hook AND EXISTS (SELECT FROM dispatch d WHERE d.id = jobs.id AND d.kind = 'exit'))
       ORDER BY finished_at LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
     const [first] = old;
     if (!first) return 0;

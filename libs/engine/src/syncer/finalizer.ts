@@ -34,6 +34,7 @@ import {
 import { CATALOG } from './catalog.provider.js';
 import { catalogBody, isOurRecord } from './catalog-body.js';
 import { CircuitBreaker } from './circuit-breaker.js';
+import { ExitRunner } from './exit-runner.js';
 
 /** Failures of a job's own summarize or catalog that fail the job. */
 const OWN_FAILURES = 3;
@@ -63,6 +64,7 @@ export class Finalizer {
     private readonly types: JobTypeRegistry,
     private readonly identity: WorkerIdentity,
     private readonly metrics: EngineMetrics,
+    private readonly exits: ExitRunner,
     @Inject(CATALOG) private readonly catalog: CatalogClient,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -213,6 +215,7 @@ export class Finalizer {
 
   private async end(job: DueFinalization, error: JobFailure | null): Promise<void> {
     const ended = await endFinalization(this.database.main, job, this.identity.actor, error);
+    if (ended) this.exits.poke();
     if (ended && error)
       this.logger.warn({ jobId: job.jobId, code: error.code }, 'a job failed while it was finalized');
   }

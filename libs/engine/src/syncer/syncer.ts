@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { CronJob } from 'cron';
@@ -10,6 +9,8 @@ import { fenceLostStops } from '../store/cancel-stops.js';
 import { type DueFinalization, renewTurn, takeDueFinalizations } from '../store/finalization.js';
 import { repairJobs } from '../store/repair-jobs.js';
 import { deleteOldJobs, deleteOldWorkers } from '../store/retention.js';
+import { inTime } from '../execution/in-time.js';
+import { ExitRunner } from './exit-runner.js';
 import { FinalizePoke } from './finalize-poke.js';
 import { Finalizer } from './finalizer.js';
 
@@ -37,6 +38,7 @@ export class Syncer {
   constructor(
     private readonly database: Database,
     private readonly finalizer: Finalizer,
+    private readonly exits: ExitRunner,
     private readonly schedules: SchedulerRegistry,
     private readonly poked: FinalizePoke,
     @Inject(CONFIG) private readonly config: Config,
@@ -51,6 +53,7 @@ export class Syncer {
     });
     this.schedules.addCronJob('syncer', cron);
     cron.start();
+    this.exits.start();
     this.poked.listen(() => void this.tick(false));
   }
 
@@ -58,14 +61,12 @@ export class Syncer {
   async stop(): Promise<void> {
     if (this.schedules.doesExist('cron', 'syncer')) this.schedules.deleteCronJob('syncer');
     this.stopping.abort();
+    const exits = this.exits.stop();
     await this.ticking;
     // What hangs beyond the grace is left to others when its turn is over.
-    const late = new AbortController();
-    await Promise.race([
-      Promise.all(this.finalizing),
-      delay(this.config.SHUTDOWN_GRACE, undefined, { signal: late.signal }).catch(() => {}),
-    ]);
-    late.abort();
+    const finalizing = Promise.all(this.finalizing);
+    await inTime(finalizing, this.config.SHUTDOWN_GRACE, 'a finalization hangs').catch(() => {});
+    await exits;
   }
 
   /** One tick, or another one after that which is under way. */
@@ -88,6 +89,7 @@ export class Syncer {
       this.logger.warn({ reason: error.message }, 'a sync tick failed'),
     );
     if (!repair || this.stopping.signal.aborted) return;
+    await this.exits.look();
     await this.repair().catch((error: Error) =>
       this.logger.warn({ reason: error.message }, 'a repair failed'),
     );
