@@ -24,7 +24,15 @@ import {
   sweepCall,
 } from './task-calls.js';
 import { heldBy } from './task-moves.js';
-import { countTurn, endTurnCall, postponeTurn, storeTurn, takeCall } from './turn-calls.js';
+import {
+  countTurn,
+  endTurnCall,
+  overdueCall,
+  postponeTurn,
+  resolveCall,
+  storeTurn,
+  takeCall,
+} from './turn-calls.js';
 
 /** Makes a call out of what there is in the model and two numbers; undefined when there is nothing to call it on. */
 export type Choice = (model: Model, a: number, b: number) => Call | undefined;
@@ -184,6 +192,15 @@ export const CHOICES: Record<string, [weight: number, choice: Choice]> = {
   'count call': [3, (m, a) => on(turnFor(m, a), countTurn)],
   accepted: [3, (m, a) => on(turnFor(m, a), (turn) => endTurnCall(turn, false))],
   rejected: [3, (m, a) => on(turnFor(m, a), (turn) => endTurnCall(turn, true))],
+  resolve: [
+    2,
+    (m, a, b) =>
+      on(
+        jobFor(m, a, ({ status }) => status === 'finalizing'),
+        (job) => resolveCall(job, b % 2 ? 'completed' : 'failed'),
+      ),
+  ],
+  overdue: [1, () => overdueCall()],
   unknown: [2, (m, a) => on(turnFor(m, a), postponeTurn)],
   'note a stop': [3, (m, a) => on(choose(jobs(m).flatMap(openStopsOf), [], a), noteStopCall)],
   'take exits': [5, () => takeExitsCall()],

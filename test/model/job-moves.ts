@@ -56,6 +56,7 @@ export function accept(model: Model, spec: JobSpec): { kind: string; jobId?: str
     receipts: [],
     stops: [],
     turn: 1,
+    overdue: false,
     exit: 0,
     calls: [],
   };
@@ -98,7 +99,7 @@ export function retry(model: Model, jobId: string): unknown {
   // When only the Catalog is asked anew, what the tasks gave is what it was.
   if (again.length > 0) job.result = null;
   Object.assign(job, { error: null, runAt: 'none', expires: 'none' });
-  Object.assign(job, { started: false, tooLong: false, turn: 1 });
+  Object.assign(job, { started: false, tooLong: false, overdue: false, turn: 1 });
   let status: JobStatus = 'queued';
   if (again.length === 0) {
     status = job.finalize ? 'finalizing' : 'completed';

@@ -56,6 +56,8 @@ export interface ModelJob {
   stops: string[];
   /** The epoch of its finalize row, while it is being finalized. */
   turn: number;
+  /** Whether it was told that its finalization takes too long. */
+  overdue: boolean;
   /** The epoch of its exit row, while its exit is open; else 0. */
   exit: number;
   calls: { generation: number; key: string; attempts: number; lastError: string | null }[];

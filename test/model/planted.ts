@@ -201,6 +201,13 @@ export const PLANTED: Planted[] = [
     by: 'sequences',
   },
   {
+    name: 'a resolve ends a job in any state',
+    file: 'resolve-job.ts',
+    find: ` AND status = 'finalizing'\n`,
+    replace: '\n',
+    by: 'sequences',
+  },
+  {
     name: 'a job is queued again that another sweeper has queued',
     file: 'timed-jobs.ts',
     find: `AND status = 'scheduled' AND run_at <= clock_timestamp()\n        ORDER BY id FOR NO KEY UPDATE`,

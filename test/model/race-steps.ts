@@ -23,7 +23,7 @@ import {
   renewCall,
   sweepCall,
 } from './task-calls.js';
-import { endTurnCall, storeTurn, takeCall } from './turn-calls.js';
+import { endTurnCall, resolveCall, storeTurn, takeCall } from './turn-calls.js';
 import type { Step } from './race.js';
 
 export type { Step };
@@ -88,6 +88,7 @@ export const crash =
     crashCall([grantAt(model, at)]);
 export const cancel: Step = (model) => cancelCall(theJob(model));
 export const retry: Step = (model) => retryCall(theJob(model));
+export const resolve: Step = (model) => resolveCall(theJob(model), 'completed');
 export const repair: Step = () => repairCall();
 export const forget: Step = () => forgetCall();
 /** All times of the job have come, and a sweeper is to look at it. */

@@ -15,6 +15,7 @@ import { MetricsController } from './api/health/metrics.controller.js';
 import { MetricsServer } from './api/health/metrics-server.js';
 import { ServiceState } from './api/health/service-state.js';
 import { JobsController } from './api/jobs/jobs.controller.js';
+import { ResolveController } from './api/jobs/resolve.controller.js';
 import { ProblemFilter } from './api/problems/problem.filter.js';
 import { validationError } from './api/problems/problem.js';
 import { OpenRequests } from './open-requests.js';
@@ -41,7 +42,7 @@ export class ServiceModule {
       controllers: [
         HealthController,
         ...(config.METRICS_PORT === undefined ? [MetricsController] : []),
-        ...(config.servesApi ? [JobsController] : []),
+        ...(config.servesApi ? [JobsController, ResolveController] : []),
       ],
       providers: [
         ServiceState,

@@ -28,6 +28,7 @@ import type { DedupeKey } from './store/dedupe-keys.js';
 import { cancelJob } from './store/cancel-job.js';
 import { retryRaces } from './store/in-transaction.js';
 import { type JobCursor, JobQueries, newJobView } from './store/job-queries.js';
+import { type Resolution, resolveJob } from './store/resolve-job.js';
 import { retryJob } from './store/retry-job.js';
 import { rescheduleJob } from './store/timed-jobs.js';
 import { newId } from './store/new-id.js';
@@ -162,6 +163,15 @@ export class Jobs {
     if (retried?.kind !== 'retried') return retried;
     this.sender.sendSoon(retried.open);
     return this.answer('retried', ownerId, jobId);
+  }
+
+  /**
+   * Ends a job of any owner that is being finalized, for an administrator. `refused`: it is not. Undefined when there is
+   * no such job.
+   */
+  async resolve(jobId: string, resolution: Resolution, by: { actor: string }) {
+    const resolved = await resolveJob(this.database.main, jobId, resolution, by.actor);
+    return resolved?.kind === 'resolved' ? this.answer('resolved', resolved.ownerId, jobId) : resolved;
   }
 
   private async replay(ownerId: string, earlier: KeyUse): Promise<{ job: Job; replayed: true }> {

@@ -31,6 +31,7 @@ import { catalogProvider } from './syncer/catalog.provider.js';
 import { ExitRunner } from './syncer/exit-runner.js';
 import { FinalizePoke } from './syncer/finalize-poke.js';
 import { Finalizer } from './syncer/finalizer.js';
+import { JobRepairs } from './syncer/job-repairs.js';
 import { Syncer } from './syncer/syncer.js';
 
 /** How an application uses the engine. */
@@ -62,6 +63,7 @@ const EXECUTION = [
   FinalizePoke,
   catalogProvider,
   Finalizer,
+  JobRepairs,
   Syncer,
   TaskRuntime,
 ];

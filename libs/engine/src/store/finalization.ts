@@ -24,15 +24,20 @@ export interface DueFinalization extends FinalizationTurn {
 /**
  * Takes jobs whose finalization is due; whoever else looks passes them by until `leaseMs` is over. What earlier
  * turns have written is read by a statement of its own: from the commit of the first one on they write nothing more.
+ * @param stored false: leaves those alone of which only the call of the Catalog is left
  */
 export async function takeDueFinalizations(
   sql: Sql,
   limit: number,
   leaseMs: number,
+  stored = true,
 ): Promise<DueFinalization[]> {
   const taken = await sql.$queryRaw<{ id: string; epoch: number }[]>`
     WITH due AS MATERIALIZED (
       SELECT id FROM dispatch WHERE kind = 'finalize' AND look_again_at <= statement_timestamp()
+        AND (${stored} OR NOT EXISTS (
+          SELECT FROM catalog_calls c JOIN jobs j ON j.id = c.job_id AND j.generation = c.generation WHERE c.job_id = dispatch.id
+        ))
       ORDER BY look_again_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     )
     UPDATE dispatch d SET epoch = d.epoch + 1,

@@ -1,18 +1,9 @@
 import type { PrismaClient, Sql } from '@app/platform/prisma/database.js';
 import { inTransaction } from './in-transaction.js';
+import { firstWithin } from './page-of-jobs.js';
 
 /** Tasks that are deleted in one transaction: some tenths of a second. */
 const MOST_TASKS = 20_000;
-
-/** The first jobs, as many as have so many tasks in all; one at least. */
-function firstOf(jobs: { id: string; tasks: number }[], mostTasks: number): string[] {
-  let tasks = 0;
-  const after = jobs.findIndex((job, at) => {
-    tasks += job.tasks;
-    return tasks > mostTasks && at > 0;
-  });
-  return jobs.slice(0, after === -1 ? jobs.length : after).map((job) => job.id);
-}
 
 /**
  * Deletes the next of the many tasks of a job that goes in the end. True when it may have more. From the first of
@@ -61,7 +52,7 @@ export async function deleteOldJobs(
     const [first] = old;
     if (!first) return 0;
     if (first.tasks > mostTasks && (await deleteTasks(sql, first.id, mostTasks))) return 0;
-    const ids = firstOf(old, mostTasks);
+    const ids = firstWithin(old, mostTasks).map((job) => job.id);
     await sql.$executeRaw`
       WITH i AS (
         DELETE FROM task_inputs WHERE job_id = ANY(${ids}::uuid[]) RETURNING task_id

@@ -70,6 +70,11 @@ export class Finalizer {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
+  /** How many calls of the Catalog make sense at this moment; jobs that need none do not look at it. */
+  get room(): 'any' | 'one' | 'none' {
+    return this.breaker.room;
+  }
+
   /** One turn for one job. Never rejects: what goes wrong is noted and tried again. */
   async finalize(job: DueFinalization, signal: AbortSignal): Promise<void> {
     try {

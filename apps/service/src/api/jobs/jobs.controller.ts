@@ -32,7 +32,7 @@ import {
 } from './jobs.schemas.js';
 
 /** The problems of the routes that change a job. */
-const OF_A_CHANGE = [
+export const OF_A_CHANGE = [
   'not-found',
   'validation-error',
   'malformed-request',
