@@ -31,7 +31,8 @@ const OVERDUE = 100;
 export class Syncer {
   private readonly stopping = new AbortController();
   private ticking: Promise<void> | undefined;
-  private again = false;
+  /** Whether another tick was asked for during this one, and whether with a repair. */
+  private again: { repair: boolean } | undefined;
   private readonly finalizing = new Set<Promise<void>>();
 
   constructor(
@@ -69,16 +70,16 @@ export class Syncer {
     await exits;
   }
 
-  /** One tick, or another one after that which is under way. */
+  /** One tick, or another one after that which is under way: pokes, however many, keep no repair from coming. */
   tick(repair: boolean): Promise<void> {
     if (this.ticking) {
-      this.again = true;
+      this.again = { repair: repair || (this.again?.repair ?? false) };
       return this.ticking;
     }
-    this.again = false;
+    this.again = undefined;
     this.ticking = this.run(repair).finally(() => {
       this.ticking = undefined;
-      if (this.again && !this.stopping.signal.aborted) void this.tick(false);
+      if (this.again && !this.stopping.signal.aborted) void this.tick(this.again.repair);
     });
     return this.ticking;
   }
