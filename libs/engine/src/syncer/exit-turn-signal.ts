@@ -47,13 +47,16 @@ export class ExitTurnSignal {
 
   /** Waits for the hook, after the signal was raised no longer than the grace. Rejects as it does, or when it is late. */
   within(hook: Promise<unknown>, graceMs: number): Promise<unknown> {
-    let late: NodeJS.Timeout | undefined;
-    const ignored = new Promise<never>((_, reject) => {
+    return new Promise((resolve, reject) => {
+      let late: NodeJS.Timeout | undefined;
       const wait = () => (late = setTimeout(() => reject(this.signal.reason as Error), graceMs));
       if (this.signal.aborted) wait();
       else this.signal.addEventListener('abort', wait, { once: true });
+      void hook.then(resolve, reject).finally(() => {
+        clearTimeout(late);
+        this.signal.removeEventListener('abort', wait);
+      });
     });
-    return Promise.race([hook, ignored]).finally(() => clearTimeout(late));
   }
 
   /** Ends the renewals. */
