@@ -6,6 +6,7 @@ export function moveJob(job: ModelJob, to: JobStatus): void {
   const known = Object.values(JOB_TRANSITIONS).some((moves) => moves[job.status] === to);
   if (!known) throw new Error(`The model moves a job from ${job.status} to ${to}.`);
   job.status = to;
+  if (isEnded(job) && job.hook) job.exit = 1;
 }
 
 /** Moves a task; the state machine in the code must know the move. */
@@ -35,7 +36,7 @@ export function endOpen(job: ModelJob, stops: boolean): void {
   const open = job.tasks.filter((task) => !isEnded(task));
   job.planning = false;
   for (const task of open) {
-    if (stops && task.status === 'active') job.stops.push(`${job.generation} ${task.id}`);
+    if ((stops || job.hook) && task.status === 'active') job.stops.push(`${job.generation} ${task.id} open`);
     moveTask(task, 'canceled');
     task.fence++;
   }

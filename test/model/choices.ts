@@ -1,4 +1,5 @@
 import type { Call } from './call.js';
+import { endExitCall, handBackCall, noteStopCall, openStopsOf, takeExitsCall } from './exit-calls.js';
 import {
   cancelCall,
   forgetCall,
@@ -24,7 +25,15 @@ import {
   sweepCall,
 } from './task-calls.js';
 import { heldBy } from './task-moves.js';
-import { countTurn, endTurnCall, postponeTurn, storeTurn, takeCall } from './turn-calls.js';
+import {
+  countTurn,
+  endTurnCall,
+  overdueCall,
+  postponeTurn,
+  resolveCall,
+  storeTurn,
+  takeCall,
+} from './turn-calls.js';
 
 /** Makes a call out of what there is in the model and two numbers; undefined when there is nothing to call it on. */
 export type Choice = (model: Model, a: number, b: number) => Call | undefined;
@@ -42,6 +51,7 @@ const jobFor = (model: Model, at: number, likely: (job: ModelJob) => boolean) =>
 const heldGrants = (model: Model) => model.grants.filter((grant) => heldBy(model, grant));
 const grantFor = (model: Model, at: number, likely: Grant[] = heldGrants(model)) =>
   choose(model.grants, likely, at);
+const exitFor = (model: Model, at: number) => choose(model.exits, model.exits.slice(-1), at);
 const turnFor = (model: Model, at: number) => choose(model.turns, model.turns.slice(-1), at);
 /** A call on what was chosen, if anything was. */
 const on = <T>(chosen: T | undefined, call: (chosen: T) => Call): Call | undefined =>
@@ -188,7 +198,20 @@ export const CHOICES: Record<string, [weight: number, choice: Choice]> = {
   'count call': [3, (m, a) => on(turnFor(m, a), countTurn)],
   accepted: [3, (m, a) => on(turnFor(m, a), (turn) => endTurnCall(turn, false))],
   rejected: [3, (m, a) => on(turnFor(m, a), (turn) => endTurnCall(turn, true))],
+  resolve: [
+    2,
+    (m, a, b) =>
+      on(
+        jobFor(m, a, ({ status }) => status === 'finalizing'),
+        (job) => resolveCall(job, b % 2 ? 'completed' : 'failed'),
+      ),
+  ],
+  overdue: [1, () => overdueCall()],
   unknown: [2, (m, a) => on(turnFor(m, a), postponeTurn)],
+  'note a stop': [3, (m, a) => on(choose(jobs(m).flatMap(openStopsOf), [], a), noteStopCall)],
+  'take exits': [5, () => takeExitsCall()],
+  'end an exit': [4, (m, a, b) => on(exitFor(m, a), (turn) => endExitCall(turn, b % 2 === 0))],
+  'hand an exit back': [1, (m, a) => on(exitFor(m, a), handBackCall)],
   forget: [1, () => forgetCall()],
   repair: [2, () => repairCall()],
 };

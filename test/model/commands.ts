@@ -83,6 +83,7 @@ const shape = fc.record({
   finalize: fc.boolean(),
   limited: fc.nat({ max: 4 }).map((n) => n === 0),
   direct: fc.constantFrom(3, 3, 3, 1, 0),
+  hook: fc.boolean(),
   runAt: instant,
   expires: instant,
   key: fc.option(fc.record({ key: fc.constantFrom('k', 'l'), hash: fc.constantFrom('h', 'i') }), { freq: 3 }),

@@ -30,6 +30,7 @@ function jobFaults(job: JobView, view: View & { ledger: string[] }): string[] {
     return { generation: Number(generation), version: Number(version), kind: kind ?? '' };
   });
   const ends = ledger.filter(({ kind }) => /^job\.(completed|failed|canceled)$/.test(kind));
+  const exits = ledger.filter(({ kind }) => kind === 'job.exited');
   const mean =
     tasks.length === 0 ? 0 : Math.floor(tasks.reduce((sum, task) => sum + task.progress, 0) / tasks.length);
   const [total, ...ended] = job.counts;
@@ -41,8 +42,11 @@ function jobFaults(job: JobView, view: View & { ledger: string[] }): string[] {
         ended[0] === having('completed') &&
         ended[1] === having('failed') &&
         ended[2] === having('canceled'),
-      'an ended job has no dispatch row and no open task':
-        !job.ended || (ofJob(view.dispatch).length === 0 && open === 0),
+      'an ended job has no dispatch row but its exit, and no open task':
+        !job.ended || (ofJob(view.dispatch).every((row) => row.includes(' exit ')) && open === 0),
+      'an open job has no exit row': job.ended || !ofJob(view.dispatch).some((row) => row.includes(' exit ')),
+      'one exit per generation at most':
+        new Set(exits.map(({ generation }) => generation)).size === exits.length,
       '100 is shown if and only if completed': (job.progress === 100) === (job.status === 'completed'),
       'progress is at most the floor of the mean':
         job.status === 'completed' || job.progress <= Math.min(99, mean),

@@ -14,13 +14,26 @@ const instant = (of: Instant, ahead = HOUR) =>
   of === 'none' ? null : new Date(Date.now() + (of === 'ahead' ? ahead : -HOUR));
 
 export function submit(spec: JobSpec): Call {
-  const { plan, units, policy, maxAttempts, resumable, finalize, limited, direct, runAt, expires, key } =
-    spec;
+  const {
+    plan,
+    units,
+    policy,
+    maxAttempts,
+    resumable,
+    finalize,
+    limited,
+    hook,
+    direct,
+    runAt,
+    expires,
+    key,
+  } = spec;
   const told = [plan ? 'plan' : `${units.length} tasks`, policy, `attempts ${maxAttempts}`];
   if (resumable) told.push('resumable');
   if (finalize) told.push('finalize');
   if (limited) told.push('limited');
   if (direct > 0) told.push(`${direct} sent`);
+  if (hook) told.push('hook');
   if (runAt !== 'none') told.push(`runAt ${runAt}`);
   if (expires !== 'none') told.push(`expires ${expires}`);
   if (key) told.push(`key ${key.key}/${key.hash}`);
@@ -36,6 +49,7 @@ export function submit(spec: JobSpec): Call {
     maxAttempts,
     resumable,
     finalize,
+    exitHook: hook,
     runAt: instant(runAt),
     // Never before the job is due, which a submit refuses.
     expiresAt: instant(expires, 2 * HOUR),
@@ -118,7 +132,7 @@ export const sweepJobsCall = (anew = true): Call => ({
   },
 });
 
-/** Everything that has ended is forgotten; not a row of it may stay. */
+/** Everything that has ended, its exit too, is forgotten; not a row of it may stay. */
 export const forgetCall = (): Call => ({
   label: 'forget what has ended',
   expect: forget,

@@ -24,6 +24,7 @@ export interface JobSpec {
   limited: boolean;
   /** How many of its tasks are sent at once. */
   direct: number;
+  hook: boolean;
   runAt: Instant;
   expires: Instant;
   key: { key: string; hash: string } | null;
@@ -64,6 +65,8 @@ export function accept(model: Model, spec: JobSpec): { kind: string; jobId?: str
     receipts: [],
     stops: [],
     turn: 1,
+    overdue: false,
+    exit: 0,
     calls: [],
   };
   note(job, `job.${job.status}`);
@@ -90,6 +93,7 @@ export function retry(model: Model, jobId: string): unknown {
   const job = model.jobs.get(jobId);
   if (!job) return null;
   if (job.status !== 'failed' && job.status !== 'canceled') return { kind: 'refused', status: job.status };
+  if (job.exit > 0) return { kind: 'exiting', status: job.status };
   const again = job.tasks.filter(({ status }) => status !== 'completed');
   moveJob(job, 'queued');
   job.generation++;
@@ -104,7 +108,7 @@ export function retry(model: Model, jobId: string): unknown {
   // When only the Catalog is asked anew, what the tasks gave is what it was.
   if (again.length > 0) job.result = null;
   Object.assign(job, { error: null, runAt: 'none', expires: 'none' });
-  Object.assign(job, { started: false, tooLong: false, turn: 1 });
+  Object.assign(job, { started: false, tooLong: false, overdue: false, turn: 1 });
   let status: JobStatus = 'queued';
   if (again.length === 0) {
     status = job.finalize ? 'finalizing' : 'completed';
@@ -156,9 +160,9 @@ export function sweepJobs(model: Model): { failed: string[]; due: number } {
   return { failed: failed.toSorted(), due };
 }
 
-/** Forgets every job that has ended, with all that belongs to it. */
+/** Forgets every job that has ended, with all that belongs to it, but for those whose exit is open. */
 export function forget(model: Model): number {
-  const ended = [...model.jobs.values()].filter(isEnded);
+  const ended = [...model.jobs.values()].filter((job) => isEnded(job) && job.exit === 0);
   for (const job of ended) {
     model.jobs.delete(job.id);
     for (const [key, use] of model.keys) if (use.jobId === job.id) model.keys.delete(key);
@@ -187,6 +191,11 @@ export function modelFaults(model: Model): string[] {
         job.events.filter((event) =>
           new RegExp(`^${job.generation}/\\d+ job\\.(completed|failed|canceled)`).test(event),
         ).length === Number(isEnded(job)),
+      'the exit of an end with a hook is open or over':
+        Number(job.exit > 0) +
+          job.events.filter((event) => new RegExp(`^${job.generation}/\\d+ job\\.exited`).test(event))
+            .length ===
+        Number(job.hook && isEnded(job)),
     };
     return Object.entries(rules).flatMap(([rule, holds]) => (holds ? [] : [`${rule} (${job.id})`]));
   });

@@ -38,6 +38,8 @@ export interface ModelJob {
   resumable: boolean;
   finalize: boolean;
   limited: boolean;
+  /** Whether its type has an exit hook. */
+  hook: boolean;
   planning: boolean;
   runAt: Instant;
   expires: Instant;
@@ -52,9 +54,14 @@ export interface ModelJob {
   /** `generation/version kind what`, in the order in which they came. */
   events: string[];
   receipts: number[];
+  /** `generation task open`, or `over` once it is known to have stopped. */
   stops: string[];
   /** The epoch of its finalize row, while it is being finalized. */
   turn: number;
+  /** Whether it was told that its finalization takes too long. */
+  overdue: boolean;
+  /** The epoch of its exit row, while its exit is open; else 0. */
+  exit: number;
   calls: { generation: number; key: string; attempts: number; lastError: string | null }[];
 }
 
@@ -79,7 +86,7 @@ export interface Ending {
   error?: string;
 }
 
-/** A turn of a finalization that was given out. */
+/** A turn of a finalization or an exit that was given out. */
 export interface Turn {
   jobId: string;
   epoch: number;
@@ -94,6 +101,7 @@ export interface Model {
   /** What was written of attempts, to be written again as after a lost reply. */
   endings: Ending[];
   turns: Turn[];
+  exits: Turn[];
   /** `task generation key` of committed effects, with what they gave. */
   commits: Map<string, string>;
   /** The same as lines; an effect stays when its job is forgotten. */
@@ -109,6 +117,7 @@ export function newModel(): Model {
     grants: [],
     endings: [],
     turns: [],
+    exits: [],
     commits: new Map(),
     effects: [],
     next: 1,
@@ -167,5 +176,6 @@ export function dispatchOf(job: ModelJob): string[] {
   if ((waits && job.expires !== 'none') || (job.status === 'active' && job.limited))
     rows.push(`deadline ${job.id} 1`);
   if (job.status === 'finalizing') rows.push(`finalize ${job.id} ${job.turn}`);
+  if (job.exit > 0) rows.push(`exit ${job.id} ${job.exit}`);
   return rows;
 }

@@ -8,6 +8,7 @@ import {
   complete,
   crash,
   end,
+  endExit,
   expire,
   finish,
   forget,
@@ -17,12 +18,16 @@ import {
   renew,
   repair,
   reschedule,
+  resolve,
   retry,
+  stopped,
   store,
   submit,
   sweepJobs,
   take,
   takeAnew,
+  takeExits,
+  takeExitsAnew,
 } from './race-steps.js';
 
 const running = [submit(), claim(0, 1)];
@@ -34,6 +39,8 @@ const expiring = [submit({ expires: 'ahead' }), overTime];
 const tooLong = [submit({ limited: true }), claim(0, 1), overTime];
 const finalizing = [submit({ finalize: true }), ...complete(2)];
 const turned = [...finalizing, takeAnew];
+const exiting = [submit({ hook: true }), claim(0), finish(0, 'failed'), takeExitsAnew];
+const halting = [submit({ hook: true }), claim(0, 1), finish(0, 'failed')];
 
 /** What a cancel can meet, at every edge of the way of a job. */
 const AGAINST_CANCEL: Record<string, [before: Race['before'], other: Race['second']]> = {
@@ -69,6 +76,9 @@ const AGAINST_CANCEL: Record<string, [before: Race['before'], other: Race['secon
   'the end of a finalization': [turned, end()],
   'a repair': [running, repair],
   retention: [[...running, cancel], forget],
+  'a look for exits': [[submit({ hook: true })], takeExits],
+  'the last finish, with an exit hook': [lastOne({ hook: true }), finish(1)],
+  'a failure, with an exit hook': [[submit({ hook: true }), claim(0, 1)], finish(0, 'failed')],
 };
 
 const OTHERS: Record<string, [before: Race['before'], first: Race['first'], second: Race['second']]> = {
@@ -119,7 +129,22 @@ const OTHERS: Record<string, [before: Race['before'], first: Race['first'], seco
     end(2, true),
     store(),
   ],
+  'a resolve and the end of a finalization': [turned, resolve, end(0, true)],
+  'a resolve and a turn that stores': [turned, resolve, store()],
+  'a resolve and a turn that is taken': [finalizing, resolve, take],
+  'two resolves': [turned, resolve, resolve],
   'a turn that stores and one that is taken': [turned, store(), end()],
+  'two looks for exits': [[submit({ hook: true }), ...complete(2)], takeExits, takeExits],
+  'a stop and a look for exits': [halting, stopped(), takeExits],
+  'a retry and the end of an exit': [exiting, retry, endExit()],
+  'retention and the end of an exit': [exiting, forget, endExit()],
+  'an old and a new turn of an exit': [[...exiting, takeExitsAnew], endExit(0), endExit(1)],
+  'an old turn of an exit and one that is taken': [exiting, endExit(), takeExitsAnew],
+  'a turn of the exit of an earlier generation and one of this': [
+    [...exiting, endExit(), retry, cancel, takeExitsAnew],
+    endExit(0),
+    endExit(1),
+  ],
   'a repair and the last finish': [lastOne({ finalize: true }), repair, finish(1)],
   'a repair and a batch of a plan': [planning, repair, plan('c')],
 };

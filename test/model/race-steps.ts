@@ -8,6 +8,7 @@ import {
   sweepJobsCall,
   timePasses,
 } from './job-calls.js';
+import { endExitCall, noteStopCall, openStopsOf, takeExitsCall } from './exit-calls.js';
 import type { JobSpec } from './job-moves.js';
 import { submitCall } from './choices.js';
 import { type Ending, type Grant, type Model, type ModelJob, nextId } from './model.js';
@@ -23,7 +24,7 @@ import {
   admitCall,
   sweepCall,
 } from './task-calls.js';
-import { endTurnCall, storeTurn, takeCall } from './turn-calls.js';
+import { endTurnCall, resolveCall, storeTurn, takeCall } from './turn-calls.js';
 import type { Step } from './race.js';
 
 export type { Step };
@@ -49,6 +50,7 @@ export const submit =
       finalize: false,
       limited: false,
       direct: 3,
+      hook: false,
       runAt: 'none',
       expires: 'none',
       key: null,
@@ -89,6 +91,7 @@ export const crash =
     crashCall([grantAt(model, at)]);
 export const cancel: Step = (model) => cancelCall(theJob(model));
 export const retry: Step = (model) => retryCall(theJob(model));
+export const resolve: Step = (model) => resolveCall(theJob(model), 'completed');
 export const repair: Step = () => repairCall();
 export const forget: Step = () => forgetCall();
 /** All times of the job have come, and a sweeper is to look at it. */
@@ -127,6 +130,18 @@ export const plan =
       keys.map((key) => ({ taskId: nextId(model), key })),
       keys.at(-1),
     );
+
+/** Whatever was told to stop has stopped. */
+export const stopped =
+  (at = 0): Step =>
+  (model) =>
+    noteStopCall(openStopsOf(theJob(model))[at]!);
+export const takeExits: Step = () => takeExitsCall(false);
+export const takeExitsAnew: Step = () => takeExitsCall();
+export const endExit =
+  (back = 0): Step =>
+  (model) =>
+    endExitCall(model.exits.at(-1 - back)!, false);
 
 /** Ends everything that a job of that many tasks still has to do. */
 export const complete = (tasks: number): Step[] => [

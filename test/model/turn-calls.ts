@@ -5,9 +5,11 @@ import {
   storeCatalogCall,
   takeDueFinalizations,
 } from '@app/engine/store/finalization.js';
+import { noteOverdueFinalizations } from '@app/engine/store/overdue-finalizations.js';
+import { resolveJob } from '@app/engine/store/resolve-job.js';
 import { type Call, makeAllDue } from './call.js';
-import type { Turn } from './model.js';
-import { countCall, endTurn, postpone, storeCall, takeTurns } from './turn-moves.js';
+import type { ModelJob, Turn } from './model.js';
+import { countCall, endTurn, noteOverdue, postpone, resolve, storeCall, takeTurns } from './turn-moves.js';
 
 const nameOf = ({ jobId, epoch, generation }: Turn) => `turn ${epoch} of ${jobId} (generation ${generation})`;
 
@@ -58,5 +60,22 @@ export const postponeTurn = (turn: Turn): Call => ({
   perform: async (client) => {
     await postponeFinalization(client, turn, 0, 'unknown');
     return null;
+  },
+});
+
+export const resolveCall = ({ id }: ModelJob, status: 'completed' | 'failed'): Call => ({
+  label: `resolve ${id} as ${status}`,
+  expect: (model) => resolve(model, id, status),
+  perform: async (client) =>
+    (await resolveJob(client, id, { status, reason: 'no answer' }, 'key:admin')) ?? null,
+});
+
+export const overdueCall = (): Call => ({
+  label: 'finalizations take too long',
+  expect: noteOverdue,
+  // Those that a lock was in the way of come later; in a sequence there is none.
+  perform: async (client) => {
+    const told = await noteOverdueFinalizations(client, -3_600_000, 100);
+    return told.map(({ jobId }) => jobId).toSorted();
   },
 });

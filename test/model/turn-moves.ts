@@ -1,4 +1,5 @@
 import type { Json } from '@app/core';
+import { OWNER } from './call.js';
 import { moveJob, note } from './changes.js';
 import { type Model, type ModelJob, type Turn } from './model.js';
 
@@ -57,6 +58,30 @@ export function endTurn(model: Model, turn: Turn, rejected: boolean): boolean {
   if (!rejected) job.progress = 100;
   note(job, `job.${job.status}`);
   return true;
+}
+
+/** An administrator ends a job that is being finalized, whatever turn is under way. */
+export function resolve(model: Model, jobId: string, status: 'completed' | 'failed'): unknown {
+  const job = model.jobs.get(jobId);
+  if (!job) return null;
+  if (job.status !== 'finalizing') return { kind: 'refused', status: job.status };
+  moveJob(job, status);
+  job.version++;
+  job.error = status === 'failed' ? 'catalog_rejected' : null;
+  if (status === 'completed') job.progress = 100;
+  note(job, `job.${status}`);
+  return { kind: 'resolved', ownerId: OWNER };
+}
+
+/** All finalizations take longer than they should: each is told of once. */
+export function noteOverdue(model: Model): string[] {
+  const told = [...model.jobs.values()].filter((job) => job.status === 'finalizing' && !job.overdue);
+  for (const job of told) {
+    job.overdue = true;
+    job.version++;
+    note(job, 'job.finalize-overdue');
+  }
+  return told.map(({ id }) => id).toSorted();
 }
 
 /** The outcome is unknown: nothing but that is noted. */

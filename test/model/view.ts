@@ -119,7 +119,8 @@ const ROWS = `SELECT json_build_object(
       ELSE (SELECT string_agg(COALESCE((t->>'id') || ':' || (t->>'fence'), t#>>'{}'), ',' ORDER BY COALESCE(t->>'id', t#>>'{}'))
         FROM jsonb_array_elements(data->'tasks') t) END, '') FROM job_events ORDER BY seq`)},
   'receipts', ${list(`SELECT concat_ws(' ', job_id, generation) FROM cancellations`)},
-  'stops', ${list(`SELECT concat_ws(' ', job_id, generation, task_id) FROM cancel_stops`)},
+  'stops', ${list(`SELECT concat_ws(' ', job_id, generation, task_id,
+    CASE WHEN stopped_at IS NULL AND fenced_at IS NULL THEN 'open' ELSE 'over' END) FROM cancel_stops`)},
   'calls', ${list(`SELECT concat(job_id, ' ', generation, ' ', idempotency_key, ' ', attempts, ' ', last_error) FROM catalog_calls`)},
   'keys', ${list(`SELECT concat_ws(' ', key, body_hash, job_id) FROM idempotency_keys`)},
   'commits', ${list(`SELECT concat_ws(' ', task_id, generation, key, result#>>'{}') FROM task_commits`)},

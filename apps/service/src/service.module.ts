@@ -17,6 +17,7 @@ import { ServiceState } from './api/health/service-state.js';
 import { JobTypesController } from './api/job-types/job-types.controller.js';
 import { JobsController } from './api/jobs/jobs.controller.js';
 import { PausesController } from './api/pauses/pauses.controller.js';
+import { ResolveController } from './api/jobs/resolve.controller.js';
 import { ProblemFilter } from './api/problems/problem.filter.js';
 import { validationError } from './api/problems/problem.js';
 import { WorkersController } from './api/workers/workers.controller.js';
@@ -45,7 +46,7 @@ export class ServiceModule {
         HealthController,
         ...(config.METRICS_PORT === undefined ? [MetricsController] : []),
         ...(config.servesApi
-          ? [JobsController, JobTypesController, PausesController, WorkersController]
+          ? [JobsController, ResolveController, JobTypesController, PausesController, WorkersController]
           : []),
       ],
       providers: [

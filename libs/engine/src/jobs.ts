@@ -24,6 +24,7 @@ import type { DedupeKey } from './store/dedupe-keys.js';
 import { cancelJob } from './store/cancel-job.js';
 import { retryRaces } from './store/in-transaction.js';
 import { type JobCursor, JobQueries, newJobView } from './store/job-queries.js';
+import { type Resolution, resolveJob } from './store/resolve-job.js';
 import { retryJob } from './store/retry-job.js';
 import { rescheduleJob } from './store/timed-jobs.js';
 import { inside, type JoinedTransaction } from './store/joined-transaction.js';
@@ -158,7 +159,7 @@ export class Jobs {
 
   /**
    * Runs again what did not complete of a failed or canceled job, in a new generation. `refused`: it has not ended,
-   * or is completed. Undefined when the owner has no such job.
+   * or is completed. `exiting`: its exit hook has not been run to its end. Undefined when the owner has no such job.
    * @throws {DuplicateJobError} when an open job holds its key.
    */
   async retry(ownerId: string, jobId: string, by: { actor: string }) {
@@ -166,6 +167,15 @@ export class Jobs {
     if (retried?.kind === 'duplicate') throw new DuplicateJobError(retried.jobId);
     if (retried?.kind !== 'retried') return retried;
     return this.answer('retried', ownerId, jobId);
+  }
+
+  /**
+   * Ends a job of any owner that is being finalized, for an administrator. `refused`: it is not. Undefined when there is
+   * no such job.
+   */
+  async resolve(jobId: string, resolution: Resolution, by: { actor: string }) {
+    const resolved = await resolveJob(this.database.main, jobId, resolution, by.actor);
+    return resolved?.kind === 'resolved' ? this.answer('resolved', resolved.ownerId, jobId) : resolved;
   }
 
   private async replay(

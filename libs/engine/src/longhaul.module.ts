@@ -33,8 +33,10 @@ import { JOB_TYPES, JobTypeRegistry, queuesOf } from './registry/job-type-regist
 import { JobQueries } from './store/job-queries.js';
 import { Workers } from './workers.js';
 import { catalogProvider } from './syncer/catalog.provider.js';
+import { ExitRunner } from './syncer/exit-runner.js';
 import { FinalizePoke } from './syncer/finalize-poke.js';
 import { Finalizer } from './syncer/finalizer.js';
+import { JobRepairs } from './syncer/job-repairs.js';
 import { Syncer } from './syncer/syncer.js';
 
 /** How an application uses the engine. */
@@ -53,6 +55,7 @@ const EXECUTION = [
   EngineHealth,
   WorkerIdentity,
   RunningTasks,
+  ExitRunner,
   AttemptAborts,
   CancelListener,
   TaskWrites,
@@ -66,6 +69,7 @@ const EXECUTION = [
   FinalizePoke,
   catalogProvider,
   Finalizer,
+  JobRepairs,
   Syncer,
   TaskRuntime,
 ];

@@ -54,6 +54,15 @@ const turnOf = async (jobId: string): Promise<DueFinalization> => {
   if (!turn) throw new Error('The finalization is not due.');
   return turn;
 };
+test('while the Catalog is spared, jobs are left alone of which only its call is left', async () => {
+  const [stored, fresh] = [await finalizing(), await finalizing()];
+  await storeCatalogCall(one, await turnOf(stored), CALL, null);
+  for (const jobId of [stored, fresh]) await makeDue(one, jobId);
+  const taken = (await takeDueFinalizations(one, 100, 60_000, false)).map(({ jobId }) => jobId);
+  expect([taken.includes(stored), taken.includes(fresh)]).toEqual([false, true]);
+  expect(await take(one, stored)).toMatchObject({ call: { key: CALL.key } });
+});
+
 const writes = {
   'storing the call': (turn: DueFinalization) => storeCatalogCall(one, turn, CALL, { late: true }),
   'counting a call': (turn: DueFinalization) => countCatalogCall(one, turn),

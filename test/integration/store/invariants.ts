@@ -6,7 +6,13 @@ import type { PrismaClient } from '@app/platform/prisma/database.js';
  */
 const RULES: Record<string, string> = {
   'an ended job has no open task': `SELECT j.id FROM jobs j JOIN tasks t ON t.job_id = j.id WHERE j.finished_at IS NOT NULL AND t.finished_at IS NULL`,
-  'an ended job has no dispatch row': `SELECT j.id FROM jobs j JOIN dispatch d ON d.job_id = j.id WHERE j.finished_at IS NOT NULL`,
+  'an ended job has no dispatch row but its exit': `SELECT j.id FROM jobs j JOIN dispatch d ON d.job_id = j.id
+     WHERE j.finished_at IS NOT NULL AND d.kind <> 'exit'`,
+  'an exit is of an ended job with a hook': `SELECT j.id FROM jobs j JOIN dispatch d ON d.job_id = j.id
+     WHERE d.kind = 'exit' AND NOT (j.finished_at IS NOT NULL AND j.exit_hook)`,
+  'an end with a hook has its exit, open or over': `SELECT j.id FROM jobs j WHERE j.exit_hook AND j.finished_at IS NOT NULL
+     AND (SELECT count(*) FROM dispatch d WHERE d.id = j.id AND d.kind = 'exit')
+       + (SELECT count(*) FROM job_events e WHERE e.job_id = j.id AND e.generation = j.generation AND e.kind = 'job.exited') <> 1`,
   'an ended job plans no more': `SELECT id FROM jobs WHERE finished_at IS NOT NULL AND planning`,
   'an open job plans as long as its plan is open': `SELECT j.id FROM jobs j WHERE j.finished_at IS NULL AND j.planning <>
        EXISTS (SELECT FROM tasks t WHERE t.job_id = j.id AND t.kind = 'plan' AND t.finished_at IS NULL)`,
@@ -29,7 +35,7 @@ const RULES: Record<string, string> = {
      WHERE (SELECT count(*) FROM dispatch d WHERE d.id = t.id AND d.kind = t.kind)
        <> (t.finished_at IS NULL AND j.status <> 'scheduled')::int`,
   'a dispatch row has its unit of work': `SELECT d.job_id AS id FROM dispatch d WHERE NOT EXISTS (SELECT FROM tasks t WHERE t.id = d.id)
-       AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = d.id AND d.kind IN ('start', 'deadline', 'finalize'))`,
+       AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = d.id AND d.kind IN ('start', 'deadline', 'finalize', 'exit'))`,
   'what is held is unsent, waits for its turn alone, and is not being run': `SELECT d.job_id AS id FROM dispatch d JOIN tasks t ON t.id = d.id
      WHERE (d.gate = 'held') IS DISTINCT FROM (d.look_again_at = 'infinity') AND (d.gate = 'held' OR d.look_again_at = 'infinity')
        OR (d.gate = 'held' AND (t.status = 'active' OR d.incarnation <> '' OR d.owner_id IS NULL OR d.type IS NULL OR d.rank IS NULL))`,
@@ -40,7 +46,7 @@ const RULES: Record<string, string> = {
        OR count(*) FILTER (WHERE e.kind IN ('job.completed', 'job.failed', 'job.canceled')) <> (j.finished_at IS NOT NULL)::int
        OR count(*) FILTER (WHERE e.kind = 'job.' || j.status) <> 1`,
   'no event has a version that its job never had': `SELECT j.id FROM jobs j JOIN job_events e ON e.job_id = j.id WHERE e.version > j.version OR e.generation > j.generation`,
-  'a transition of a job has a version of its own': `SELECT job_id AS id FROM job_events WHERE kind LIKE 'job.%' GROUP BY job_id, version HAVING count(*) > 1`,
+  'a transition of a job has a version of its own': `SELECT job_id AS id FROM job_events WHERE kind LIKE 'job.%' AND kind <> 'job.exited' GROUP BY job_id, version HAVING count(*) > 1`,
   'the granted fences of a task are distinct and rising': `SELECT job_id AS id FROM (
        SELECT e.job_id, (t->>'fence')::int AS fence,
          lag((t->>'fence')::int) OVER (PARTITION BY t->>'id' ORDER BY e.seq) AS before

@@ -149,6 +149,15 @@ describe('repairing progress', () => {
     expect(pages).toHaveLength(Math.floor(open.length / 2) + 2);
   });
 
+  test('looks at no more jobs at a time than have so many tasks, and at one at least', async () => {
+    await running(one, { tasks: 5 });
+    await running(one, { tasks: 2 });
+    const open = await one.job.findMany({ where: { finishedAt: null }, orderBy: { id: 'asc' } });
+    const pages: (string | undefined)[] = [FIRST];
+    while (pages.at(-1) !== undefined) pages.push((await repairJobs(one, pages.at(-1)!, 100, 1)).next);
+    expect(pages.slice(1, -1)).toEqual(open.slice(0, -1).map(({ id }) => id));
+  });
+
   test('passes a locked job by without waiting', async () => {
     const { jobId } = await running(one);
     await one.$executeRaw`UPDATE jobs SET progress_sum = 5 WHERE id = ${jobId}::uuid`;

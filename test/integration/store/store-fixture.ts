@@ -96,6 +96,7 @@ export function newJob({
     expiresAt: null,
     maxRuntimeMs: null,
     finalize: false,
+    exitHook: false,
     payload: { of: 'job' },
     catalog: null,
     units: plan ? [unit('plan', -1)] : Array.from({ length: tasks }, (_, at) => unit('task', at)),

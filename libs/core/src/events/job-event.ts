@@ -1,6 +1,7 @@
 /**
  * The kinds of rows in a job's ledger. Rows of the `tasks.` kinds carry the tasks of one batch.
- * Progress has none: it is a value, not a transition.
+ * Progress has none: it is a value, not a transition. `job.exited` has the version of the end that it follows, for it
+ * changes nothing of the job.
  */
 export const JOB_EVENT_KINDS = [
   'job.scheduled',
@@ -11,6 +12,8 @@ export const JOB_EVENT_KINDS = [
   'job.completed',
   'job.failed',
   'job.canceled',
+  'job.exited',
+  'job.finalize-overdue',
   'tasks.planned',
   'tasks.active',
   'tasks.completed',

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { JobFailure } from '../job/job-errors.js';
 import { type Backoff, DEFAULT_BACKOFF } from './backoff.js';
 import type { Json } from './clean-json.js';
 import { type Duration, durationMs } from './duration.js';
@@ -78,6 +79,27 @@ export interface CatalogEntry {
   links: { name?: string; description?: string; path: string }[];
 }
 
+/** A job that has ended, as its exit hook sees it. It does not change any more. */
+export interface ExitedJob<P = unknown> extends JobView<P> {
+  readonly status: 'completed' | 'failed' | 'canceled';
+  readonly result: Json | null;
+  /** Why it failed; null unless it did. */
+  readonly error: JobFailure | null;
+  readonly finishedAt: Date;
+}
+
+/** What an exit hook may do besides its work. */
+export interface ExitContext {
+  /**
+   * `<jobId>.<generation>`: names this end of the job, and is the same whenever the hook is run for it. What the hook
+   * does elsewhere is done once if that takes a second call with the key for the first.
+   */
+  readonly key: string;
+  /** Raised when the hook takes longer than a minute, when its turn is lost, and when the worker stops. */
+  readonly signal: AbortSignal;
+  readonly log: TaskContext['log'];
+}
+
 /** The code of a job type: one class in one file. */
 export interface JobHandler<P = unknown, T = P> {
   /** Yields the job's tasks. Without it a job is one task with the job's payload. */
@@ -91,6 +113,12 @@ export interface JobHandler<P = unknown, T = P> {
   summarize?(job: JobView<P>, results: TaskResults): Promise<Json>;
   /** The job's catalog entry, or undefined when the Catalog need not know. */
   catalog?(job: JobView<P>, result: Json | undefined): CatalogEntry | undefined;
+  /**
+   * Told when a job has ended, whatever way: once for each final end, after the Catalog, and when none of its attempts
+   * runs any more. Run again, with the same `ctx.key`, only if its worker died or stopped meanwhile. An error of its
+   * own is recorded and changes nothing. Whether a job has it is fixed when the job is accepted.
+   */
+  onJobExited?(job: ExitedJob<P>, ctx: ExitContext): Promise<unknown>;
 }
 
 /** The policies of a job type. */

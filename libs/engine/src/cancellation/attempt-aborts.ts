@@ -6,6 +6,7 @@ import { EngineMetrics } from '../execution/engine-metrics.js';
 import type { RunningTask } from '../execution/running-tasks.js';
 import { Batcher } from '../store/batcher.js';
 import { noteStops, type StopNote, type StopStage } from '../store/cancel-stops.js';
+import { ExitRunner } from '../syncer/exit-runner.js';
 
 const keyOf = (note: StopNote) => `${note.taskId}.${note.generation}.${note.stage}`;
 
@@ -18,6 +19,7 @@ export class AttemptAborts {
   constructor(
     database: Database,
     private readonly metrics: EngineMetrics,
+    private readonly exits: ExitRunner,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.notes = new Batcher(keyOf, async (notes) => {
@@ -41,6 +43,8 @@ export class AttemptAborts {
     const { taskId, generation } = attempt.task;
     const writing = this.notes
       .add({ taskId, generation, stage })
+      // The exit of the job may have waited for this.
+      .then(() => this.exits.poke())
       .catch((error: Error) =>
         this.logger.warn({ taskId, reason: error.message }, 'a cancel receipt was not written'),
       )

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Redis } from '@app/platform/redis/redis.js';
 import { RunningTasks } from '../execution/running-tasks.js';
+import { ExitRunner } from '../syncer/exit-runner.js';
 import { AttemptAborts } from './attempt-aborts.js';
 
 const CHANNEL = 'cancel';
@@ -28,6 +29,7 @@ export class CancelListener {
     private readonly redis: Redis,
     private readonly running: RunningTasks,
     private readonly aborts: AttemptAborts,
+    private readonly exits: ExitRunner,
   ) {}
 
   start(): Promise<void> {
@@ -35,6 +37,7 @@ export class CancelListener {
       if (typeof jobId !== 'string' || typeof generation !== 'number') return;
       for (const attempt of this.running.ofCanceledJob({ jobId, generation }))
         this.aborts.abort(attempt, 'canceled');
+      this.exits.poke();
     });
   }
 }

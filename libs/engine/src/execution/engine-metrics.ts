@@ -18,6 +18,7 @@ export class EngineMetrics {
   readonly recalled;
   readonly catalogAnswers;
   readonly circuit;
+  readonly exits;
   readonly running;
 
   constructor(metrics: Metrics, database: Database) {
@@ -61,6 +62,9 @@ export class EngineMetrics {
       'longhaul_catalog_circuit',
       'The circuit of the Catalog: 0 closed, 1 half-open, 2 open',
     );
+    this.exits = metrics.counter('longhaul_exits_total', 'Exit hooks that were run, by how they ended', [
+      'result',
+    ]);
     this.running = metrics.gauge('longhaul_running_tasks', 'Handlers that run in this process');
     const races = metrics.counter(
       'longhaul_races_retried_total',

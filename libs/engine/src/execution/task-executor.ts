@@ -20,6 +20,7 @@ import { lookAgain } from '../store/dispatch.js';
 import { commitEffect, StaleFenceError } from '../store/commit-effect.js';
 import type { Finish, FinishMember } from '../store/finish-tasks.js';
 import { saveCheckpoint } from '../store/task-progress.js';
+import { ExitRunner } from '../syncer/exit-runner.js';
 import { FinalizePoke } from '../syncer/finalize-poke.js';
 import { type Settlement, settle } from './attempt.js';
 import { EngineHealth } from './engine-health.js';
@@ -60,6 +61,7 @@ export class TaskExecutor {
     private readonly bus: CancelBus,
     private readonly poke: FinalizePoke,
     private readonly sweeper: Sweeper,
+    private readonly exits: ExitRunner,
     private readonly metrics: EngineMetrics,
     private readonly health: EngineHealth,
     @Inject(CONFIG) private readonly config: Config,
@@ -242,9 +244,10 @@ export class TaskExecutor {
   }
 
   private async tell(running: RunningTask, finish: Finish): Promise<void> {
-    const { jobId, generation, taskId } = running.task;
+    const { jobId, generation, taskId, type } = running.task;
     if (finish.jobStatus === 'finalizing') this.poke.poke();
     if (finish.freed) this.sweeper.poke();
+    if (finish.jobStatus !== 'active' && this.types.find(type)?.hasExitHook) this.exits.poke();
     if (finish.jobStatus === 'failed') await this.bus.publish({ jobId, generation });
     if (finish.kind !== 'stale') return;
     this.logger.info({ jobId, taskId }, 'a late result was refused');

@@ -62,6 +62,7 @@ export async function checkJob(
     maxAttempts: input.attempts ?? type.attempts,
     resumable: type.resumable,
     finalize: type.hasFinalization || input.catalog !== undefined,
+    exitHook: type.hasExitHook,
     ...checkTimes(input),
     maxRuntimeMs: type.maxRuntimeMs ?? null,
     priority,

@@ -13,6 +13,8 @@ export interface RegisteredJobType extends JobTypePolicy {
   /** Whether there is work after the last task: a result to make, or a Catalog to tell. */
   readonly hasFinalization: boolean;
   readonly hasCatalog: boolean;
+  /** Whether something runs when a job has ended. */
+  readonly hasExitHook: boolean;
 }
 
 /** The job types of this process, by name. */
@@ -93,6 +95,7 @@ function describe(type: JobTypeClass): RegisteredJobType {
     ...policyOf(type),
     hasPlan: handler.plan !== undefined,
     hasCatalog,
+    hasExitHook: handler.onJobExited !== undefined,
     hasFinalization: hasCatalog || handler.summarize !== undefined,
   };
 }

@@ -17,6 +17,8 @@ export interface NewJob {
   maxAttempts: number;
   resumable: boolean;
   finalize: boolean;
+  /** Whether something runs when the job has ended. */
+  exitHook: boolean;
   /** A scheduled job has one dispatch row, and its tasks get theirs when it is due. */
   runAt: Date | null;
   expiresAt: Date | null;
@@ -82,6 +84,7 @@ export async function acceptJobs(sql: Reader, jobs: NewJob[], incarnation: strin
     max_attempts: job.maxAttempts,
     resumable: job.resumable,
     finalize: job.finalize,
+    exit_hook: job.exitHook,
     run_at: job.runAt ?? undefined,
     expires_at: job.expiresAt ?? undefined,
     max_runtime_ms: job.maxRuntimeMs ?? undefined,
@@ -121,13 +124,13 @@ export async function acceptJobs(sql: Reader, jobs: NewJob[], incarnation: strin
       RETURNING job_id
     ), j AS (
       INSERT INTO jobs (id, owner_id, submitted_by, type, payload_version, queue, status, failure_policy, max_attempts, resumable,
-                        finalize, run_at, expires_at, max_runtime_ms, priority, rank, payload, catalog, dedupe, planning, tasks_total)
+                        finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, payload, catalog, dedupe, planning, tasks_total)
       SELECT i.id, owner_id, submitted_by, type, payload_version, queue,
              CASE WHEN run_at IS NULL THEN 'queued' ELSE 'scheduled' END, failure_policy, max_attempts, resumable,
-             finalize, run_at, expires_at, max_runtime_ms, priority, rank, COALESCE(payload, 'null'::jsonb), catalog, dedupe, planning, tasks_total
+             finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, COALESCE(payload, 'null'::jsonb), catalog, dedupe, planning, tasks_total
       FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         AS i(id uuid, owner_id text, submitted_by text, type text, payload_version int, queue text, failure_policy text,
-             max_attempts smallint, resumable boolean, finalize boolean, run_at timestamptz, expires_at timestamptz,
+             max_attempts smallint, resumable boolean, finalize boolean, exit_hook boolean, run_at timestamptz, expires_at timestamptz,
              max_runtime_ms bigint, priority smallint, rank float8, payload jsonb, catalog jsonb, dedupe jsonb,
              keyed boolean, planning boolean, tasks_total int)
       WHERE i.id IN (SELECT id FROM alone) AND (NOT keyed OR i.id IN (SELECT job_id FROM k))

@@ -6,7 +6,8 @@ import type { Sql } from '@app/platform/prisma/database.js';
  * plan or a claim committed while the first one waited. The fence rises, so that from the commit on nothing is
  * accepted from an attempt that still runs. Ids go over in arrays: a plan that was made while the tables were small
  * would join ten thousand rows with as many, one by one.
- * @param stops whether to open the receipt of a cancel for each attempt that runs.
+ * @param stops whether to open the receipt of a stop for each attempt that runs, as a cancel does. Where an exit hook
+ * waits for the stops they are opened anyway; only that of a cancel is shown.
  */
 export async function endOpenTasks(sql: Sql, jobIds: string[], actor: string, stops: boolean): Promise<void> {
   await sql.$executeRaw`
@@ -29,7 +30,7 @@ export async function endOpenTasks(sql: Sql, jobIds: string[], actor: string, st
     ), j AS (
       UPDATE jobs j SET tasks_canceled = j.tasks_canceled + c.canceled, planning = false
       FROM counted c WHERE j.id = c.job_id
-      RETURNING j.id, j.generation, j.version
+      RETURNING j.id, j.generation, j.version, j.exit_hook
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor, data)
       SELECT j.id, j.generation, j.version, 'tasks.canceled', ${actor}, jsonb_build_object('tasks', c.ids)
@@ -37,6 +38,6 @@ export async function endOpenTasks(sql: Sql, jobIds: string[], actor: string, st
     )
     INSERT INTO cancel_stops (job_id, generation, task_id, worker)
     SELECT o.job_id, j.generation, o.id, o.worker FROM open o JOIN j ON j.id = o.job_id
-    WHERE o.status = 'active' AND ${stops}
+    WHERE o.status = 'active' AND (${stops} OR j.exit_hook)
     ON CONFLICT DO NOTHING`;
 }

@@ -1,5 +1,6 @@
 import type { JobFailure, Json } from '@app/core';
 import { Prisma, type Sql } from '@app/platform/prisma/database.js';
+import { openExits } from './exit-hooks.js';
 
 /** A turn at finalizing a job: what every write of it names. Epochs begin anew with a generation. */
 export interface FinalizationTurn {
@@ -24,15 +25,20 @@ export interface DueFinalization extends FinalizationTurn {
 /**
  * Takes jobs whose finalization is due; whoever else looks passes them by until `leaseMs` is over. What earlier
  * turns have written is read by a statement of its own: from the commit of the first one on they write nothing more.
+ * @param stored false: leaves those alone of which only the call of the Catalog is left
  */
 export async function takeDueFinalizations(
   sql: Sql,
   limit: number,
   leaseMs: number,
+  stored = true,
 ): Promise<DueFinalization[]> {
   const taken = await sql.$queryRaw<{ id: string; epoch: number }[]>`
     WITH due AS MATERIALIZED (
       SELECT id FROM dispatch WHERE kind = 'finalize' AND look_again_at <= statement_timestamp()
+        AND (${stored} OR NOT EXISTS (
+          SELECT FROM catalog_calls c JOIN jobs j ON j.id = c.job_id AND j.generation = c.generation WHERE c.job_id = dispatch.id
+        ))
       ORDER BY look_again_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     )
     UPDATE dispatch d SET epoch = d.epoch + 1,
@@ -109,8 +115,8 @@ export async function endFinalization(
         progress = CASE WHEN ${status} = 'completed' THEN 100 ELSE progress END,
         error = ${error === null ? null : JSON.stringify(error)}::jsonb
       WHERE id IN (SELECT id FROM held)
-      RETURNING id, generation, version
-    ), e AS (
+      RETURNING id, generation, version, exit_hook
+    ), x AS (${openExits(Prisma.sql`j`)}), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
       SELECT id, generation, version, ${`job.${status}`}, ${actor}, ${error?.code ?? null} FROM j
     )

@@ -1,6 +1,7 @@
 import type { JobFailure, JobStatus, Json } from '@app/core';
 import { Prisma, type PrismaClient, type Sql } from '@app/platform/prisma/database.js';
 import { endOpenTasks } from './end-open-tasks.js';
+import { openExits } from './exit-hooks.js';
 import { inTransaction, retryRaces } from './in-transaction.js';
 
 /** What became of an attempt, to be written under its fence. */
@@ -90,7 +91,7 @@ async function writeFinishes(
       SELECT t.id, t.job_id, t.status, t.fence, t.lease_until, d.gate IS NOT DISTINCT FROM 'admitted' AS counted
       FROM m JOIN tasks t ON t.id = m.id LEFT JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
     ), j AS MATERIALIZED (
-      SELECT id, status, generation, version, failure_policy, finalize, planning, tasks_total, tasks_completed,
+      SELECT id, status, generation, version, failure_policy, finalize, exit_hook, planning, tasks_total, tasks_completed,
         tasks_failed, tasks_canceled, progress_sum, progress, error
       FROM jobs WHERE id IN (SELECT job_id FROM seen) AND COALESCE(status = 'active', false)
       ORDER BY id FOR NO KEY UPDATE ${skip}
@@ -130,7 +131,7 @@ async function writeFinishes(
         (array_agg(result) FILTER (WHERE kind = 'task' AND status = 'completed'))[1] AS result
       FROM locked GROUP BY job_id
     ), summed AS (
-      SELECT j.id, j.generation, j.version + 1 AS version, j.failure_policy, j.finalize, j.tasks_total,
+      SELECT j.id, j.generation, j.version + 1 AS version, j.failure_policy, j.finalize, j.exit_hook, j.tasks_total,
         j.tasks_completed + c.completed AS completed, j.tasks_failed + c.failed AS failed, j.progress,
         j.progress_sum + c.gained AS progress_sum, j.planning AND NOT c.planned AND NOT c.unplanned AS planning,
         c.unplanned, COALESCE(j.error, c.error) AS error, c.result,
@@ -160,7 +161,7 @@ async function writeFinishes(
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
       SELECT id, 'finalize', id, '', clock_timestamp() FROM next WHERE status = 'finalizing'
       ON CONFLICT (id, kind) DO UPDATE SET look_again_at = EXCLUDED.look_again_at, epoch = dispatch.epoch + 1
-    ), timed AS (
+    ), x AS (${openExits(Prisma.sql`(SELECT * FROM next WHERE status IN ('completed', 'failed')) ended_jobs`)}), timed AS (
       DELETE FROM dispatch d USING next n WHERE d.id = n.id AND d.kind = 'deadline' AND n.status <> 'active'
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor, data)

@@ -25,6 +25,6 @@ export async function queueDepths(sql: Sql): Promise<QueueDepth[]> {
 /** How late the latest look at due work is, in seconds: near zero while the sweepers keep up. */
 export async function sweepLag(sql: Sql): Promise<number> {
   const [row] = await sql.$queryRaw<{ lag: number | null }[]>`
-    SELECT extract(epoch FROM clock_timestamp() - min(look_again_at))::float8 AS lag FROM dispatch WHERE kind <> 'finalize'`;
+    SELECT extract(epoch FROM clock_timestamp() - min(look_again_at))::float8 AS lag FROM dispatch WHERE kind NOT IN ('finalize', 'exit')`;
   return Math.max(0, row?.lag ?? 0);
 }

@@ -1,5 +1,10 @@
-import type { PrismaClient, Sql } from '@app/platform/prisma/database.js';
+import { Prisma, type PrismaClient, type Sql } from '@app/platform/prisma/database.js';
+import { openExits } from './exit-hooks.js';
 import { inTransaction } from './in-transaction.js';
+import { firstWithin } from './page-of-jobs.js';
+
+/** Tasks that are read while the locks of their jobs are held: some tenths of a second. A job that has more goes alone. */
+const MOST_TASKS = 20_000;
 
 /** What a look at a page of open jobs has mended. */
 export interface Repairs {
@@ -16,12 +21,21 @@ export interface Repairs {
  * have ended, and work without a dispatch row. The jobs are locked first, so that the tasks are then read as they
  * were left by all that was written before. Nothing of this happens by itself; it is for what nobody thought of.
  */
-export async function repairJobs(client: PrismaClient, after: string, limit: number): Promise<Repairs> {
+export async function repairJobs(
+  client: PrismaClient,
+  after: string,
+  limit: number,
+  mostTasks = MOST_TASKS,
+): Promise<Repairs> {
   return inTransaction(client, async (sql) => {
+    const found = await sql.$queryRaw<{ id: string; tasks: number }[]>`
+      SELECT id::text AS id, tasks_total AS tasks FROM jobs WHERE finished_at IS NULL AND id > ${after}::uuid
+      ORDER BY id LIMIT ${limit}`;
+    const ids = firstWithin(found, mostTasks).map((job) => job.id);
+    const next = ids.length < limit && ids.length === found.length ? undefined : ids.at(-1);
     const page = await sql.$queryRaw<{ id: string; status: string }[]>`
-      SELECT id::text AS id, status FROM jobs WHERE finished_at IS NULL AND id > ${after}::uuid
-      ORDER BY id LIMIT ${limit} FOR NO KEY UPDATE SKIP LOCKED`;
-    const next = page.length < limit ? undefined : page.at(-1)?.id;
+      SELECT id::text AS id, status FROM jobs WHERE finished_at IS NULL AND id = ANY(${ids}::uuid[])
+      ORDER BY id FOR NO KEY UPDATE SKIP LOCKED`;
     const idsOf = (...statuses: string[]) =>
       page.filter((job) => statuses.includes(job.status)).map((job) => job.id);
     const active = idsOf('active');
@@ -34,7 +48,15 @@ export async function repairJobs(client: PrismaClient, after: string, limit: num
   });
 }
 
+/** The open job after another one; undefined: there is none. */
+export async function nextOpenJob(sql: Sql, after: string): Promise<string | undefined> {
+  const [job] = await sql.$queryRaw<{ id: string }[]>`
+    SELECT id::text AS id FROM jobs WHERE finished_at IS NULL AND id > ${after}::uuid ORDER BY id LIMIT 1`;
+  return job?.id;
+}
+
 async function mendCounters(sql: Sql, jobIds: string[]): Promise<number> {
+  const endedIn = Prisma.sql`(SELECT job_id AS id, exit_hook FROM n WHERE status IN ('completed', 'failed')) ended_jobs`;
   return sql.$executeRaw`
     WITH s AS (
       SELECT i.job_id,
@@ -50,7 +72,7 @@ async function mendCounters(sql: Sql, jobIds: string[]): Promise<number> {
       WHERE i.job_id = ANY(${jobIds}::uuid[])
       GROUP BY i.job_id
     ), n AS MATERIALIZED (
-      SELECT s.*, j.generation, j.version + 1 AS version, CASE
+      SELECT s.*, j.generation, j.version + 1 AS version, j.exit_hook, CASE
           WHEN s.open > 0 THEN 'active'
           WHEN s.broken THEN 'failed'
           WHEN j.finalize AND s.total > 0 THEN 'finalizing'
@@ -64,7 +86,7 @@ async function mendCounters(sql: Sql, jobIds: string[]): Promise<number> {
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
       SELECT job_id, 'finalize', job_id, '', clock_timestamp() FROM n WHERE status = 'finalizing'
       ON CONFLICT (id, kind) DO NOTHING
-    ), timed AS (
+    ), x AS (${openExits(endedIn)}), timed AS (
       DELETE FROM dispatch d USING n WHERE d.id = n.job_id AND d.kind = 'deadline' AND n.status <> 'active'
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor)

@@ -1,18 +1,9 @@
 import type { PrismaClient, Sql } from '@app/platform/prisma/database.js';
 import { inTransaction } from './in-transaction.js';
+import { firstWithin } from './page-of-jobs.js';
 
 /** Tasks that are deleted in one transaction: some tenths of a second. */
 const MOST_TASKS = 20_000;
-
-/** The first jobs, as many as have so many tasks in all; one at least. */
-function firstOf(jobs: { id: string; tasks: number }[], mostTasks: number): string[] {
-  let tasks = 0;
-  const after = jobs.findIndex((job, at) => {
-    tasks += job.tasks;
-    return tasks > mostTasks && at > 0;
-  });
-  return jobs.slice(0, after === -1 ? jobs.length : after).map((job) => job.id);
-}
 
 /**
  * Deletes the next of the many tasks of a job that goes in the end. True when it may have more. From the first of
@@ -42,7 +33,10 @@ export async function deleteOldWorkers(sql: Sql, keepMs: number): Promise<void> 
     DELETE FROM workers WHERE seen_at < statement_timestamp() - make_interval(secs => ${keepMs / 1000}::float8)`;
 }
 
-/** Deletes jobs that ended longer ago than they are kept, with all that belongs to them. Open jobs are never touched. */
+/**
+ * Deletes jobs that ended longer ago than they are kept, with all that belongs to them. Open jobs, and
+ * those whose exit is still open, are never touched.
+ */
 export async function deleteOldJobs(
   client: PrismaClient,
   keepMs: number,
@@ -53,11 +47,12 @@ export async function deleteOldJobs(
     const old = await sql.$queryRaw<{ id: string; tasks: number }[]>`
       SELECT id::text AS id, tasks_total AS tasks FROM jobs
       WHERE finished_at < statement_timestamp() - make_interval(secs => ${keepMs / 1000}::float8)
+        AND NOT (exit_hook AND EXISTS (SELECT FROM dispatch d WHERE d.id = jobs.id AND d.kind = 'exit'))
       ORDER BY finished_at LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
     const [first] = old;
     if (!first) return 0;
     if (first.tasks > mostTasks && (await deleteTasks(sql, first.id, mostTasks))) return 0;
-    const ids = firstOf(old, mostTasks);
+    const ids = firstWithin(old, mostTasks).map((job) => job.id);
     await sql.$executeRaw`
       WITH i AS (
         DELETE FROM task_inputs WHERE job_id = ANY(${ids}::uuid[]) RETURNING task_id

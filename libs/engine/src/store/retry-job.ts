@@ -1,12 +1,17 @@
 import { jobSourcesOf, type JobStatus } from '@app/core';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { type DedupeKey, dedupeRows, findHolders, takeDedupeKeys } from './dedupe-keys.js';
+import { exitIsOpen } from './exit-hooks.js';
 import { inTransaction } from './in-transaction.js';
 
-/** What became of a retry. `duplicate`: another open job holds a key of this one. */
+/**
+ * What became of a retry. `exiting`: it has ended, and its exit hook is still to run. `duplicate`: another open job
+ * holds a key of this one.
+ */
 export type Retry =
   | { kind: 'retried'; status: JobStatus }
   | { kind: 'refused'; status: JobStatus }
+  | { kind: 'exiting'; status: JobStatus }
   | { kind: 'duplicate'; jobId: string };
 
 /** Rolls a retry back that does not get the keys of its job. */
@@ -52,6 +57,7 @@ function retryOnce(
       SELECT status, generation, dedupe FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId} FOR NO KEY UPDATE`;
     if (!job) return undefined;
     if (!jobSourcesOf('retry').includes(job.status)) return { kind: 'refused', status: job.status };
+    if (await exitIsOpen(sql, jobId)) return { kind: 'exiting', status: job.status };
     if (job.dedupe) {
       const rows = dedupeRows([{ jobId, dedupe: job.dedupe }], job.generation + 1);
       const taken = await sql.$queryRaw<unknown[]>(takeDedupeKeys(rows));

@@ -1,7 +1,8 @@
 import type { JobStatus } from '@app/core';
-import type { PrismaClient, Sql } from '@app/platform/prisma/database.js';
+import { Prisma, type PrismaClient, type Sql } from '@app/platform/prisma/database.js';
 import { LOOK_BACK_MS } from './dispatch.js';
 import { endOpenTasks } from './end-open-tasks.js';
+import { openExits } from './exit-hooks.js';
 import { inTransaction } from './in-transaction.js';
 
 /** How long a row is left to the sweeper that took it. */
@@ -74,8 +75,8 @@ export async function failOverdueJobs(client: PrismaClient, jobIds: string[]): P
             THEN jsonb_build_object('code', 'timeout', 'message', 'The job ran longer than it may.')
             ELSE jsonb_build_object('code', 'missed_deadline', 'message', 'The job had not begun when it expired.') END
         FROM l WHERE j.id = l.id
-        RETURNING j.id, j.generation, j.version, j.error->>'code' AS code
-      ), e AS (
+        RETURNING j.id, j.generation, j.version, j.error->>'code' AS code, j.exit_hook
+      ), x AS (${openExits(Prisma.sql`j`)}), e AS (
         INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
         SELECT id, generation, version, 'job.failed', 'sweeper', code FROM j
       ), gone AS (
@@ -136,7 +137,7 @@ export async function untilNextDue(sql: Sql, most: number): Promise<number> {
   const [next] = await sql.$queryRaw<{ ms: number | null }[]>`
     SELECT (extract(epoch FROM look_again_at - clock_timestamp()) * 1000)::float8 AS ms
     FROM dispatch
-    WHERE kind <> 'finalize' AND look_again_at > statement_timestamp() - make_interval(secs => ${LOOK_BACK_MS.short / 1000}::float8)
+    WHERE kind NOT IN ('finalize', 'exit') AND look_again_at > statement_timestamp() - make_interval(secs => ${LOOK_BACK_MS.short / 1000}::float8)
     ORDER BY look_again_at LIMIT 1`;
   return Math.max(LEAST_PAUSE_MS, Math.min(most, next?.ms ?? most));
 }

@@ -37,6 +37,18 @@ describe('a circuit breaker', () => {
     }
   });
 
+  test('says how many calls make sense: any, none while it is open, and one that tries', () => {
+    expect(breaker.room).toBe('any');
+    fail(5);
+    expect(breaker.room).toBe('none');
+    now = 1000;
+    expect(breaker.room).toBe('one');
+    breaker.allow();
+    expect(breaker.room).toBe('none');
+    breaker.released();
+    expect(breaker.room).toBe('one');
+  });
+
   test('closes when the call that tries succeeds', () => {
     fail(5);
     now = 1000;

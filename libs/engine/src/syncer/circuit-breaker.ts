@@ -20,13 +20,18 @@ export class CircuitBreaker {
     return this.now() < this.openUntil ? 'open' : 'half-open';
   }
 
+  /** How many calls make sense at this moment. */
+  get room(): 'any' | 'one' | 'none' {
+    const { state } = this;
+    if (state === 'closed') return 'any';
+    return state === 'open' || this.probing ? 'none' : 'one';
+  }
+
   /** Whether a call may be made now; who is let through tells its outcome. */
   allow(): boolean {
-    const { state } = this;
-    if (state === 'closed') return true;
-    if (state === 'open' || this.probing) return false;
-    this.probing = true;
-    return true;
+    const { room } = this;
+    if (room === 'one') this.probing = true;
+    return room !== 'none';
   }
 
   /** Milliseconds until asking again makes sense. */

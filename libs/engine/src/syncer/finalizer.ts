@@ -35,6 +35,7 @@ import {
 import { CATALOG } from './catalog.provider.js';
 import { catalogBody, isOurRecord } from './catalog-body.js';
 import { CircuitBreaker } from './circuit-breaker.js';
+import { ExitRunner } from './exit-runner.js';
 
 /** Failures of a job's own summarize or catalog that fail the job. */
 const OWN_FAILURES = 3;
@@ -64,10 +65,16 @@ export class Finalizer {
     private readonly types: JobTypeRegistry,
     private readonly identity: WorkerIdentity,
     private readonly metrics: EngineMetrics,
+    private readonly exits: ExitRunner,
     @Inject(CATALOG) private readonly catalog: CatalogClient,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
+
+  /** How many calls of the Catalog make sense at this moment; jobs that need none do not look at it. */
+  get room(): 'any' | 'one' | 'none' {
+    return this.breaker.room;
+  }
 
   /** One turn for one job. Never rejects: what goes wrong is noted and tried again. */
   async finalize(job: DueFinalization, signal: AbortSignal): Promise<void> {
@@ -223,6 +230,7 @@ export class Finalizer {
 
   private async end(job: DueFinalization, error: JobFailure | null): Promise<void> {
     const ended = await endFinalization(this.database.main, job, this.identity.actor, error);
+    if (ended) this.exits.poke();
     if (ended && error)
       this.logger.warn({ jobId: job.jobId, code: error.code }, 'a job failed while it was finalized');
   }

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { CronJob } from 'cron';
@@ -8,20 +7,22 @@ import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { fenceLostStops } from '../store/cancel-stops.js';
 import { type DueFinalization, renewTurn, takeDueFinalizations } from '../store/finalization.js';
-import { repairJobs } from '../store/repair-jobs.js';
+import { noteOverdueFinalizations } from '../store/overdue-finalizations.js';
 import { deleteEndedPauses } from '../store/pauses.js';
 import { deleteOldJobs, deleteOldWorkers } from '../store/retention.js';
+import { inTime } from '../execution/in-time.js';
+import { ExitRunner } from './exit-runner.js';
 import { FinalizePoke } from './finalize-poke.js';
 import { Finalizer } from './finalizer.js';
+import { JobRepairs } from './job-repairs.js';
 
 /** Finalizations at a time in one process. */
 const AT_ONCE = 8;
 /** Jobs that are deleted in one transaction, and transactions in one tick. */
 const DELETE_BATCH = 500;
 const DELETE_BATCHES = 4;
-/** Open jobs that are compared with their tasks in one tick. */
-const REPAIRS = 50;
-const FIRST = '00000000-0000-0000-0000-000000000000';
+/** Finalizations that are told of in one tick for taking too long. */
+const OVERDUE = 100;
 
 /**
  * The scheduled module: finalizes jobs, mends what has drifted from the tasks, and forgets old jobs. Its cron fires in every
@@ -31,13 +32,15 @@ const FIRST = '00000000-0000-0000-0000-000000000000';
 export class Syncer {
   private readonly stopping = new AbortController();
   private ticking: Promise<void> | undefined;
-  private again = false;
+  /** Whether another tick was asked for during this one, and whether with a repair. */
+  private again: { repair: boolean } | undefined;
   private readonly finalizing = new Set<Promise<void>>();
-  private repairAfter = FIRST;
 
   constructor(
     private readonly database: Database,
     private readonly finalizer: Finalizer,
+    private readonly exits: ExitRunner,
+    private readonly repairs: JobRepairs,
     private readonly schedules: SchedulerRegistry,
     private readonly poked: FinalizePoke,
     @Inject(CONFIG) private readonly config: Config,
@@ -52,6 +55,7 @@ export class Syncer {
     });
     this.schedules.addCronJob('syncer', cron);
     cron.start();
+    this.exits.start();
     this.poked.listen(() => void this.tick(false));
   }
 
@@ -59,26 +63,24 @@ export class Syncer {
   async stop(): Promise<void> {
     if (this.schedules.doesExist('cron', 'syncer')) this.schedules.deleteCronJob('syncer');
     this.stopping.abort();
+    const exits = this.exits.stop();
     await this.ticking;
     // What hangs beyond the grace is left to others when its turn is over.
-    const late = new AbortController();
-    await Promise.race([
-      Promise.all(this.finalizing),
-      delay(this.config.SHUTDOWN_GRACE, undefined, { signal: late.signal }).catch(() => {}),
-    ]);
-    late.abort();
+    const finalizing = Promise.all(this.finalizing);
+    await inTime(finalizing, this.config.SHUTDOWN_GRACE, 'a finalization hangs').catch(() => {});
+    await exits;
   }
 
-  /** One tick, or another one after that which is under way. */
+  /** One tick, or another one after that which is under way: pokes, however many, keep no repair from coming. */
   tick(repair: boolean): Promise<void> {
     if (this.ticking) {
-      this.again = true;
+      this.again = { repair: repair || (this.again?.repair ?? false) };
       return this.ticking;
     }
-    this.again = false;
+    this.again = undefined;
     this.ticking = this.run(repair).finally(() => {
       this.ticking = undefined;
-      if (this.again && !this.stopping.signal.aborted) void this.tick(false);
+      if (this.again && !this.stopping.signal.aborted) void this.tick(this.again.repair);
     });
     return this.ticking;
   }
@@ -89,6 +91,10 @@ export class Syncer {
       this.logger.warn({ reason: error.message }, 'a sync tick failed'),
     );
     if (!repair || this.stopping.signal.aborted) return;
+    await this.exits.look();
+    await this.tellOverdue().catch((error: Error) =>
+      this.logger.warn({ reason: error.message }, 'overdue finalizations were not looked for'),
+    );
     await this.repair().catch((error: Error) =>
       this.logger.warn({ reason: error.message }, 'a repair failed'),
     );
@@ -97,14 +103,21 @@ export class Syncer {
     );
   }
 
-  /** Takes as many as there is room for. One that takes long, or a Catalog that hangs, holds up none of the others. */
+  /**
+   * Takes as many as there is room for. One that takes long, or a Catalog that hangs, holds up none of the others. While
+   * the Catalog is spared only those are taken that have something else to do first, and one that tries whether it is
+   * back: what has to wait for it is not so much as touched.
+   */
   private async finalizeDue(): Promise<void> {
     while (!this.stopping.signal.aborted) {
-      const room = AT_ONCE - this.finalizing.size;
+      const calls = this.finalizer.room;
+      const room =
+        calls === 'one' ? Math.min(1, AT_ONCE - this.finalizing.size) : AT_ONCE - this.finalizing.size;
       if (room === 0) return;
-      const due = await takeDueFinalizations(this.database.main, room, this.config.LEASE);
+      const due = await takeDueFinalizations(this.database.main, room, this.config.LEASE, calls !== 'none');
       for (const job of due) this.finalize(job);
-      if (due.length < room) return;
+      // Who tries the Catalog comes back here when that is over.
+      if (due.length < room || calls === 'one') return;
     }
   }
 
@@ -125,12 +138,17 @@ export class Syncer {
     );
   }
 
+  /** Jobs that the Catalog keeps waiting for so long need somebody to look; each is told of once. */
+  private async tellOverdue(): Promise<void> {
+    const overdue = await noteOverdueFinalizations(this.database.main, this.config.FINALIZE_LIMIT, OVERDUE);
+    for (const { jobId, since } of overdue)
+      this.logger.error({ jobId, since }, 'a job is being finalized for longer than FINALIZE_LIMIT');
+  }
+
   private async repair(): Promise<void> {
-    const { next, drifted, orphans } = await repairJobs(this.database.main, this.repairAfter, REPAIRS);
-    this.repairAfter = next ?? FIRST;
-    if (drifted + orphans > 0) this.logger.warn({ drifted, orphans }, 'jobs had drifted and were mended');
     // Its word may come late by a lease; after two nobody is there to give it.
     await fenceLostStops(this.database.main, 2 * this.config.LEASE);
+    await this.repairs.run();
   }
 
   /** Forgets ended jobs whose time is over; a few batches a tick, so that a backlog holds nothing up. */

@@ -91,6 +91,7 @@ export const ENVIRONMENT = z.object({
     .refine(isCron)
     .default('*/5 * * * * *')
     .meta({ takes: 'a cron expression of five or six fields' }),
+  FINALIZE_LIMIT: duration('24h', '1s', '365d'),
   RETENTION: duration('30d', '1s', '3650d'),
   SHUTDOWN_GRACE: duration('20s', '0ms', '10m'),
   CATALOG_URL: url('http', 'https').optional(),

@@ -33,7 +33,7 @@ import {
 } from './jobs.schemas.js';
 
 /** The problems of the routes that change a job. */
-const OF_A_CHANGE = [
+export const OF_A_CHANGE = [
   'not-found',
   'validation-error',
   'malformed-request',
@@ -253,7 +253,7 @@ export class JobsController {
   @RequiresScope('jobs:write')
   @ApiOperation({ summary: 'Run again what did not complete of a failed or canceled job' })
   @Answers(200, 'job')
-  @Refuses(...OF_A_CHANGE, 'duplicate-job')
+  @Refuses(...OF_A_CHANGE, 'duplicate-job', 'exit-pending')
   async retry(
     @Param('jobId') jobId: string,
     @CurrentPrincipal() { ownerId, actor }: Principal,
@@ -282,11 +282,15 @@ export class JobsController {
 
 /** The job of a change that was made; a change that its state does not allow, or a job that is not there, is thrown. */
 function settled(
-  change: { kind: string; job: Job } | { kind: 'refused'; status: JobStatus } | undefined,
+  change: { kind: string; job: Job } | { kind: 'refused' | 'exiting'; status: JobStatus } | undefined,
   what: string,
 ): Job {
   if (!change) throw jobNotFound();
   if ('job' in change) return change.job;
   const jobStatus = change.status;
+  if (change.kind === 'exiting') {
+    const detail = `The job is ${jobStatus}, and what is to be done at its end is not over yet. Ask again a little later.`;
+    throw new ProblemError('exit-pending', detail, { jobStatus });
+  }
   throw new ProblemError('invalid-transition', `The job is ${jobStatus} and cannot ${what}.`, { jobStatus });
 }

@@ -109,6 +109,13 @@ export const CancelBody = strict({ reason: z.string().min(1).max(500).optional()
   .meta({ description: 'Why the job is canceled; kept in its receipt.' });
 export type CancelBody = z.output<typeof CancelBody>;
 
+/** The body of POST /jobs/:jobId/resolve. */
+export const ResolveBody = strict({
+  status: z.enum(['completed', 'failed']).meta({ description: 'How the job ends.' }),
+  reason: z.string().min(1).max(500).meta({ description: 'Why; kept in its ledger.' }),
+});
+export type ResolveBody = z.output<typeof ResolveBody>;
+
 /** Items of a page. */
 const PAGE = { least: 1, most: 200, unlessGiven: 50 };
 

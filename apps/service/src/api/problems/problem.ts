@@ -10,6 +10,7 @@ export const PROBLEMS = {
   'insufficient-scope': { status: 403, title: 'The credential does not allow this' },
   'not-found': { status: 404, title: 'Not found' },
   'invalid-transition': { status: 409, title: 'The state of the job does not allow this' },
+  'exit-pending': { status: 409, title: 'The exit of the job is not over yet' },
   'duplicate-job': { status: 409, title: 'An open job stands in the way' },
   'request-timeout': { status: 408, title: 'The request took too long' },
   'payload-too-large': { status: 413, title: 'The body is too large' },
