@@ -29,7 +29,7 @@ export class Intake {
   private readonly held = new Map<Tap, number>();
   /** In the order in which their turn comes. */
   private readonly waiting = new Map<Tap, Wait>();
-  private closed = false;
+  private over = false;
 
   constructor(private readonly slots: number) {}
 
@@ -41,7 +41,11 @@ export class Intake {
 
   /** Takes nothing more, and wakes nobody. */
   close(): void {
-    this.closed = true;
+    this.over = true;
+  }
+
+  get closed(): boolean {
+    return this.over;
   }
 
   /** A message has come. False: there is no room for it, and it must be given back. */
