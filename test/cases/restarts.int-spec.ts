@@ -90,20 +90,20 @@ const countsOf = async (jobId: string) =>
     )
   )[0];
 
-describe('SIGTERM of a worker (feature 31)', () => {
-  const start = async () => {
-    const environment = serviceEnvironment(database.url, redis, {
-      SERVICE_TYPE: 'task-worker',
-      SHUTDOWN_GRACE: '1s',
-    });
-    const service = await startService(environment, 'built');
-    services.push(service);
-    return service;
-  };
+const startProcess = async () => {
+  const environment = serviceEnvironment(database.url, redis, {
+    SERVICE_TYPE: 'task-worker',
+    SHUTDOWN_GRACE: '1s',
+  });
+  const service = await startService(environment, 'built');
+  services.push(service);
+  return service;
+};
 
+describe('SIGTERM of a worker (feature 31)', () => {
   test('pauses a resumable task, which another worker goes on with, and interrupts another one at a charge', async () => {
     const effects = join(folder, 'effects.jsonl');
-    const stopping = await start();
+    const stopping = await startProcess();
     const { job: resumable } = await api.jobs.submit(
       { type: 'fault.resume', payload: { marker: 'a', effects, steps: 40, stepMs: 100 } },
       ALICE,
@@ -132,7 +132,7 @@ describe('SIGTERM of a worker (feature 31)', () => {
       error: { code: 'interrupted' },
     });
 
-    await start();
+    await startProcess();
     const seen: number[] = [];
     const done = await eventually(async () => {
       const job = await api.jobs.find('alice', resumable.jobId);
