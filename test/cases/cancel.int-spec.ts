@@ -201,4 +201,44 @@ describe('a cancel of what runs', () => {
     }
     await Promise.all(spared.map((job) => cancel(job.jobId)));
   });
+
+  test('C09: of four long jobs of one type and two owners the named one is aborted, and the others complete', async () => {
+    const bob = { ownerId: 'alice-2', actor: 'key:bob' };
+    // Names of which one begins as another does: of owners and of keys.
+    const submitAs = async (by: typeof ALICE, input: object) =>
+      (await api.jobs.submit({ type: 'case.work', payload: { gate: 'C09' }, ...input }, by)).job;
+    const named = await submitAs(ALICE, { dedupeKey: 'model-1' });
+    const spared = [
+      { by: ALICE, job: await submitAs(ALICE, { dedupeKey: 'model-10' }) },
+      { by: bob, job: await submitAs(bob, { dedupeKey: 'model-1' }) },
+      { by: bob, job: await submitAs(bob, { dedupeKey: 'model-11', numTask: 3 }) },
+    ];
+    await Promise.all([
+      running(named.jobId),
+      ...spared.map(({ job }) => running(job.jobId, job.tasks.total)),
+    ]);
+    expect(await api.jobs.cancel('alice', spared[1]!.job.jobId, { actor: 'test' })).toBeUndefined();
+    expect(await api.jobs.cancel('alice-2', named.jobId, { actor: 'test' })).toBeUndefined();
+    await cancel(named.jobId);
+    await eventually(() => expect(runsOf(named.jobId)[0]?.endedAt).toBeDefined());
+    gate('C09').open();
+    for (const { by, job } of spared) {
+      await eventually(async () =>
+        expect(await api.jobs.find(by.ownerId, job.jobId)).toMatchObject({
+          status: 'completed',
+          cancelReceipt: null,
+        }),
+      );
+      for (const run of runsOf(job.jobId)) expect(run.abortedAt).toBeUndefined();
+    }
+    expect(await api.jobs.find('alice', named.jobId)).toMatchObject({
+      status: 'canceled',
+      cancelReceipt: { state: 'stopped', stops: [{ fencedAt: null }] },
+    });
+    const canceled = await sql(database.url, `SELECT 1 FROM cancellations WHERE job_id = ANY($1::uuid[])`, [
+      named.jobId,
+      ...spared.map(({ job }) => job.jobId),
+    ]);
+    expect(canceled).toHaveLength(1);
+  });
 });

@@ -69,7 +69,7 @@ describe('claiming tasks', () => {
     expect(row!.lookAgainAt.getTime()).toBeGreaterThan(Date.now() + LEASE / 2);
   });
 
-  test('gives a task to one of many that claim it at once', async () => {
+  test('gives a task to one of many that claim it at once (feature 48)', async () => {
     const { ids } = await accepted({ tasks: 5 });
     for (const taskId of ids) {
       const results = await Promise.all(
@@ -108,7 +108,7 @@ describe('claiming tasks', () => {
     expect(await claim(one, ids[0]!, nonce)).toEqual({ kind: 'not-open' });
   });
 
-  test('answers not-open for what has ended, was canceled or is unknown, in a batch with others', async () => {
+  test('answers not-open for what has ended, was canceled or is unknown, in a batch with others (feature 48)', async () => {
     const [ended, canceled, open] = [await accepted(), await accepted(), await accepted()];
     await finish(one, ending((await claimAll(one, ended.ids))[0]!));
     await cancelJob(one, 'alice', canceled.jobId, BY);

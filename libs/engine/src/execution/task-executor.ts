@@ -37,8 +37,10 @@ import { TaskWrites } from './task-writes.js';
 const CANCEL_GRACE_MS = 10_000;
 /** By then BullMQ has forgotten the message that is given up; one of the same id would be ignored. */
 const HAND_ON_MS = 250;
-/** A task of a type that this worker lacks is offered again after this, and twice as late each time up to a bound. */
-const UNKNOWN_TYPE_PAUSE_MS = { first: 500, most: 5000 };
+/** A task that this worker has no code for is offered again after this, and twice as late each time up to a bound. */
+const LACKING_PAUSE_MS = { first: 250, most: 2000 };
+/** Tasks of which it is remembered how often this worker had no code for them. */
+const LACKING_REMEMBERED = 10_000;
 
 /** Executes tasks: claim, run, judge, write. */
 @Injectable()
@@ -47,6 +49,7 @@ export class TaskExecutor {
   private readonly inHand = new Set<Promise<void>>();
   private readonly goingDown = new AbortController();
   private readonly stopSignal = new AbortController();
+  private readonly lacking = new Map<string, number>();
   /** Handlers that ran on after their attempt was judged without them. */
   private unstoppable = 0;
 
@@ -101,7 +104,8 @@ export class TaskExecutor {
     };
     try {
       const claim = await this.writes.claim(taskId, epoch, this.stopSignal.signal);
-      if (claim === 'given-up') await this.handOn(taskId, epoch);
+      if (claim === 'given-up') await this.handOn(taskId, epoch, HAND_ON_MS);
+      if (claim === 'lacking') await this.handOn(taskId, epoch, this.lackingPause(taskId));
       if (typeof claim === 'string') return release();
       const running = new RunningTask(claim.task, claim.leaseEnd);
       this.running.add(running);
@@ -113,27 +117,35 @@ export class TaskExecutor {
     }
   }
 
+  /** Whether this worker had no code for a task when it last saw it. */
+  lacks(taskId: string): boolean {
+    return this.lacking.has(taskId);
+  }
+
+  /** During a rolling deploy others have the code, and each time it is a matter of luck who takes the message. */
+  private lackingPause(taskId: string): number {
+    const before = this.lacking.get(taskId) ?? 0;
+    if (before === 0) this.logger.warn({ taskId }, 'this worker lacks a job type, or its version');
+    if (this.lacking.size >= LACKING_REMEMBERED) this.lacking.clear();
+    this.lacking.set(taskId, before + 1);
+    return Math.min(LACKING_PAUSE_MS.first * 2 ** before, LACKING_PAUSE_MS.most);
+  }
+
   /** Its message ends here: another worker gets one of its own, a little later, when this one is gone. */
-  private async handOn(taskId: string, epoch: number): Promise<void> {
+  private async handOn(taskId: string, epoch: number, afterMs: number): Promise<void> {
     const delivery = { taskId, epoch, queue: '' };
     const kinds = ['task', 'plan'] as const;
     await lookAgain(
       this.database.main,
       kinds.map((kind) => ({ ...delivery, kind })),
-      HAND_ON_MS,
+      afterMs,
     );
   }
 
   private async attempt(running: RunningTask, release: () => void): Promise<void> {
     const { task } = running;
     const handler = this.types.handlerOf(task);
-    if (!handler) {
-      release();
-      const { jobId, type, payloadVersion } = task;
-      this.logger.warn({ jobId, type, payloadVersion }, 'this worker lacks a job type, or its version');
-      await this.write(running, { status: 'paused' }, unknownTypePause(task));
-      return;
-    }
+    if (!handler) throw new Error(`A task of ${task.type} was claimed without its code.`);
     const work = this.run(running, handler);
     this.metrics.running.inc();
     const ended = () => {
@@ -283,10 +295,4 @@ export class TaskExecutor {
     clearTimeout(over);
     this.goingDown.abort();
   }
-}
-
-/** Grants that were not charged stand for earlier workers that lacked the type: enough of a measure. */
-function unknownTypePause({ fence, attempt }: ClaimedTask): number {
-  const { first, most } = UNKNOWN_TYPE_PAUSE_MS;
-  return Math.min(first * 2 ** (fence - attempt), most);
 }

@@ -28,7 +28,7 @@ export class TaskRuntime implements OnApplicationBootstrap, OnModuleDestroy {
     this.started = true;
     await this.heartbeat.start(this.consumer.abilities);
     await this.cancels.start();
-    this.consumer.start((message) => this.executor.execute(message));
+    this.consumer.start(this.executor);
     this.sweeper.start();
     this.syncer.start();
   }

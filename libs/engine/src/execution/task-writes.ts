@@ -6,6 +6,7 @@ import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { isBadData, isOutage, isRaceLost } from '@app/platform/prisma/sql-errors.js';
+import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import { Batcher } from '../store/batcher.js';
 import { type ClaimedTask, type ClaimMember, type ClaimResult, claimTasks } from '../store/claim-tasks.js';
 import { type Finish, type FinishMember, finishTasks } from '../store/finish-tasks.js';
@@ -28,12 +29,13 @@ export class TaskWrites {
     private readonly database: Database,
     private readonly identity: WorkerIdentity,
     private readonly metrics: EngineMetrics,
+    types: JobTypeRegistry,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.claims = new Batcher(
       (member) => member.taskId,
-      (members) => claimTasks(database.hot, members, identity.id, config.LEASE),
+      (members) => claimTasks(database.hot, members, identity.id, config.LEASE, types.versions),
     );
     this.finishes = new Batcher(
       (member) => member.taskId,
@@ -46,13 +48,14 @@ export class TaskWrites {
    * under the same nonce, as long as Postgres is away, for nobody could take the task meanwhile; given up, it would wait
    * until its message is missed. A claim that comes to light so late that its lease may have ended is renewed first.
    * @param signal ends the tries
-   * @returns `not-open` when it is not to be had; `given-up` when the tries were ended
+   * @returns `not-open` when it is not to be had; `lacking` when this worker has no code for it; `given-up` when the
+   * tries were ended
    */
   async claim(
     taskId: string,
     epoch: number,
     signal: AbortSignal,
-  ): Promise<{ task: ClaimedTask; leaseEnd: number } | 'not-open' | 'given-up'> {
+  ): Promise<{ task: ClaimedTask; leaseEnd: number } | 'not-open' | 'lacking' | 'given-up'> {
     const nonce = randomUUID();
     // Taken before the statement is sent, so that our clock gives the lease up before Postgres does.
     let asked = performance.now();
@@ -73,7 +76,7 @@ export class TaskWrites {
       }
       unanswered = false;
       this.metrics.claims.inc({ result: result.kind });
-      if (result.kind === 'not-open') return 'not-open';
+      if (result.kind === 'not-open' || result.kind === 'lacking') return result.kind;
       if (result.kind === 'claimed') {
         if (result.task.fence > 1) this.metrics.redelivered.inc();
         const leaseEnd = await this.leaseEnd(result.task, asked);

@@ -34,13 +34,29 @@ describe('an intake', () => {
     const [one, other] = taps;
     expect([one.concurrency, other.concurrency]).toEqual([1, 1]);
     expect(intake.arrived(one)).toBe(true);
-    expect([one.concurrency, other.concurrency]).toEqual([2, 1]);
+    // In the lead until it finds nothing: it may ask for all.
+    expect([one.concurrency, other.concurrency]).toEqual([3, 1]);
     expect(intake.arrived(other)).toBe(true);
     expect(intake.arrived(one)).toBe(true);
     // That was the last slot: it waits, and the other one may have asked already.
     expect([one.concurrency, other.concurrency]).toEqual([2, 2]);
     expect(intake.arrived(other)).toBe(false);
     expect(other).toMatchObject({ concurrency: 1, told: [] });
+  });
+
+  test('lets a queue that finds messages fill all the slots that came free at once', () => {
+    const { intake, taps } = intakeOf(4, 2);
+    const [one, other] = taps;
+    for (let nth = 0; nth < 4; nth++) intake.arrived(one);
+    for (let nth = 0; nth < 3; nth++) intake.left(one);
+    expect(one.concurrency).toBe(4);
+    intake.arrived(one);
+    expect([one.concurrency, other.concurrency]).toEqual([4, 1]);
+    intake.dry(one);
+    expect([one.concurrency, other.concurrency]).toEqual([3, 1]);
+    intake.arrived(other);
+    expect([one.concurrency, other.concurrency]).toEqual([3, 2]);
+    expect(one.told).toEqual([]);
   });
 
   test('gives back what comes too late, and lets its queue ask when its turn comes', () => {

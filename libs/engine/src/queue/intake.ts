@@ -23,13 +23,16 @@ interface Wait {
  * for it: what it cannot run yet stays where an idle process finds it. A tap that was refused room, or took the last,
  * waits for its turn; every other one may ask for a single message besides those that it has. That one comes too late
  * when the slots are all taken meanwhile: it is refused, to be given back, so these are at most as many as there are
- * other queues. A lone queue needs none of this.
+ * other queues. Only one, in the lead, may ask for as many as there are slots, for messages that are asked for one at a
+ * time are claimed one at a time. A lone queue needs none of this.
  */
 export class Intake {
   private readonly held = new Map<Tap, number>();
   /** In the order in which their turn comes. */
   private readonly waiting = new Map<Tap, Wait>();
-  private closed = false;
+  /** The one that has found a message when nobody waited, until it finds none. */
+  private finding: Tap | undefined;
+  private over = false;
 
   constructor(private readonly slots: number) {}
 
@@ -41,7 +44,11 @@ export class Intake {
 
   /** Takes nothing more, and wakes nobody. */
   close(): void {
-    this.closed = true;
+    this.over = true;
+  }
+
+  get closed(): boolean {
+    return this.over;
   }
 
   /** A message has come. False: there is no room for it, and it must be given back. */
@@ -53,11 +60,13 @@ export class Intake {
       // One that has others in hand is held back by their number.
       if (held === 0) tap.pause();
       this.waiting.set(tap, { paused: held === 0, woken: false });
+      if (this.finding === tap) this.finding = undefined;
       this.adjust();
       return false;
     }
     this.held.set(tap, held + 1);
     this.waiting.delete(tap);
+    this.finding ??= tap;
     // It may well have more: its queue is asked again in its turn.
     if (this.free === 0) this.waiting.set(tap, { paused: false, woken: false });
     this.adjust();
@@ -73,7 +82,9 @@ export class Intake {
 
   /** The tap has asked, and there was nothing; or it could not ask and will do so again by itself. */
   dry(tap: Tap): void {
-    if (this.waiting.delete(tap)) this.adjust();
+    const found = this.finding === tap;
+    if (found) this.finding = undefined;
+    if (this.waiting.delete(tap) || found) this.adjust();
   }
 
   private get lone(): boolean {
@@ -100,12 +111,12 @@ export class Intake {
   private adjust(ending?: Tap): void {
     if (this.closed) return;
     const { free } = this;
-    const [first] = this.waiting.keys();
+    const [first = this.finding] = this.waiting.keys();
     for (const tap of this.held.keys()) {
       const wait = this.waiting.get(tap);
       const room = this.hasRoom(tap);
-      // The first that waits may take all that no other one waits for.
-      const others = tap === first ? this.waiting.size - 1 : free;
+      // Those that wait for less than all keep what they wait for.
+      const others = tap === first ? this.waiting.size - Number(wait !== undefined) : free;
       const more = !wait || room ? Math.max(1, free - others) : 0;
       tap.concurrency = Math.max(1, this.holds(tap) + more);
       if (wait && room && !wait.woken) this.call(tap, wait, tap === ending);

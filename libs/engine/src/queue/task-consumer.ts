@@ -15,13 +15,26 @@ const NEVER = 1_000_000;
 /** How long a consumer may take to let go of its connections. */
 const CLOSE_MS = 2000;
 
-type Handle = (message: { taskId: string; epoch: number }) => Promise<void>;
+/**
+ * Of idle workers Redis gives a message to the one that asked first, and they ask again in the same order. One that has
+ * no use for a message lets the others go first for so long, and not more often than that, in milliseconds.
+ */
+const STEP_BACK_MS = { pause: 50, every: 1000 };
+
+/** What is done with the messages. */
+export interface MessageHandler {
+  /** A message is done when this settles; it must not reject. */
+  execute(message: { taskId: string; epoch: number }): Promise<void>;
+  /** Whether the task is better run elsewhere. */
+  lacks(taskId: string): boolean;
+}
 
 /** Takes messages from the BullMQ queues that this worker serves, as many at a time in all as it has slots. */
 @Injectable()
 export class TaskConsumer {
   private workers: Worker[] = [];
   private readonly intake: Intake;
+  private steppedBackAt = -Infinity;
 
   constructor(
     @Inject(QUEUES) private readonly queues: Map<string, unknown>,
@@ -45,21 +58,16 @@ export class TaskConsumer {
 
   /** What this worker can run. */
   get abilities() {
-    const types = this.types.names.map((name) => [name, this.types.find(name)?.version ?? 1] as const);
-    return {
-      queues: this.names,
-      tags: this.tags,
-      slots: this.config.MAX_CONCURRENT_TASKS,
-      types: Object.fromEntries(types),
-    };
+    const slots = this.config.MAX_CONCURRENT_TASKS;
+    return { queues: this.names, tags: this.tags, slots, types: this.types.versions };
   }
 
-  /** Begins to take messages. A message is done when `handle` settles; it must not reject. */
-  start(handle: Handle): void {
+  /** Begins to take messages. */
+  start(handler: MessageHandler): void {
     this.warnOfStrangeTags();
     const connection = writeTogether(this.redis.consumer());
     this.workers = this.names.map((name) => {
-      const worker: Worker = new Worker(name, (message, token) => this.take(message, token, tap, handle), {
+      const worker: Worker = new Worker(name, (message, token) => this.take(message, token, tap, handler), {
         connection,
         prefix: this.config.REDIS_PREFIX,
         // A worker that dies between taking a message and claiming its task keeps the message until its lock ends;
@@ -89,13 +97,31 @@ export class TaskConsumer {
     this.logger.warn({ tags: strange, declared }, 'WORKER_TAGS names tags that no job type declares');
   }
 
-  private async take(message: Job, token: string | undefined, tap: Tap, handle: Handle): Promise<void> {
+  private async take(
+    message: Job,
+    token: string | undefined,
+    tap: Tap,
+    handler: MessageHandler,
+  ): Promise<void> {
     if (!this.intake.arrived(tap)) {
       // Back to where it was the first: whoever has a slot takes it next. If that fails, it goes back with its lock.
       await message.moveToWait(token).catch(() => {});
       throw new WaitingError();
     }
-    await handle(readMessageId(message.id ?? '')).finally(() => this.intake.left(tap));
+    const { taskId, epoch } = readMessageId(message.id ?? '');
+    if (handler.lacks(taskId)) this.stepBack(tap);
+    await handler.execute({ taskId, epoch }).finally(() => this.intake.left(tap));
+  }
+
+  /** Before the next question is on its way: as long as that is not answered, its place in the line is kept. */
+  private stepBack(tap: Tap): void {
+    const now = performance.now();
+    if (now < this.steppedBackAt + STEP_BACK_MS.every) return;
+    this.steppedBackAt = now;
+    tap.pause();
+    setTimeout(() => {
+      if (!this.intake.closed) tap.wake();
+    }, STEP_BACK_MS.pause).unref();
   }
 
   /** Takes no more messages; those in hand go on. */

@@ -36,6 +36,11 @@ export class JobTypeRegistry {
     return [...this.types.keys()].toSorted();
   }
 
+  /** The version of each type, by name. */
+  get versions(): Record<string, number> {
+    return Object.fromEntries([...this.types.values()].map(({ name, version }) => [name, version]));
+  }
+
   /** The tags that some job type declares. */
   get tags(): string[] {
     const declared = [...this.types.values()].flatMap(({ tag }) => tag ?? []);

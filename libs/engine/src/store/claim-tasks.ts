@@ -30,30 +30,36 @@ export interface ClaimedTask {
   jobCreatedAt: Date;
 }
 
-/** `not-open`: ended, running elsewhere or unknown. `busy`: somebody holds the row; try again. */
-export type ClaimResult = { kind: 'claimed'; task: ClaimedTask } | { kind: 'busy' } | { kind: 'not-open' };
+/**
+ * `not-open`: ended, running elsewhere or unknown. `busy`: somebody holds the row; try again. `lacking`: the worker has
+ * no code for it; nothing was written.
+ */
+export type ClaimResult = { kind: 'claimed'; task: ClaimedTask } | { kind: 'busy' | 'not-open' | 'lacking' };
 
 interface Row extends ClaimedTask {
-  outcome: 'claimed' | 'busy' | 'not-open';
+  outcome: ClaimResult['kind'];
   member: string;
 }
 
 /**
  * Claims tasks for a worker in one statement: fence and attempt rise by one, the lease runs by the clock of
- * Postgres, and a job whose first task this is becomes active. A job row is locked only for that. What is held is not to be had, and what is
- * of a paused type or tag is held from now on.
+ * Postgres, and a job whose first task this is becomes active. A job row is locked only for that. What is held is not
+ * to be had, and what is of a paused type or tag is held from now on.
+ * @param types what the worker has code for: the version of each job type, by name; everything when it is left out
  */
 export async function claimTasks(
   sql: Sql,
   members: ClaimMember[],
   worker: string,
   leaseMs: number,
+  types?: Record<string, number>,
 ): Promise<Map<string, ClaimResult>> {
   const ids = members.map((member) => member.taskId);
   const nonces = members.map((member) => member.nonce);
   const epochs = members.map((member) => member.epoch ?? null);
   const open = taskSourcesOf('claim');
   const lease = leaseMs / 1000;
+  const known = types === undefined ? null : JSON.stringify(types);
   // Estimates decide how Postgres joins. COALESCE hides from it that few rows have one state among many that have
   // ended: it would take a batch for a single row, and join it with another of such row by row.
   const rows = await sql.$queryRaw<Row[]>`
@@ -78,11 +84,14 @@ export async function claimTasks(
       FROM m JOIN tasks t ON t.id = m.task_id LEFT JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
       WHERE (m.epoch IS NULL OR d.epoch IS NULL OR d.epoch = m.epoch) AND d.gate IS DISTINCT FROM 'held'
         AND t.id NOT IN (SELECT id FROM paused)
+    ), mute AS MATERIALIZED (
+      SELECT id FROM jobs WHERE id IN (SELECT job_id FROM seen) AND ${known}::jsonb IS NOT NULL
+        AND (payload_version <= (${known}::jsonb->>type)::int) IS NOT TRUE
     ), opened AS (
       UPDATE jobs j SET status = 'active', version = j.version + 1, started_at = COALESCE(j.started_at, clock_timestamp())
       FROM (
         SELECT id FROM jobs
-        WHERE id IN (SELECT job_id FROM seen WHERE status = ANY(${open}::text[])) AND COALESCE(status = 'queued', false)
+        WHERE id IN (SELECT job_id FROM seen WHERE status = ANY(${open}::text[])) AND COALESCE(status = 'queued' AND id NOT IN (SELECT id FROM mute), false)
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
       ) q
       WHERE j.id = q.id
@@ -91,7 +100,8 @@ export async function claimTasks(
       SELECT t.id, s.claim, j.generation, j.version + (j.id IN (SELECT id FROM opened))::int AS version, j.owner_id, j.type,
         j.max_attempts, j.resumable, j.payload, j.payload_version, j.created_at
       FROM seen s JOIN jobs j ON j.id = s.job_id JOIN tasks t ON t.id = s.id
-      WHERE COALESCE((j.status = 'active' OR j.id IN (SELECT id FROM opened)) AND t.status = ANY(${open}::text[]), false)
+      WHERE COALESCE((j.status = 'active' OR j.id IN (SELECT id FROM opened)) AND t.status = ANY(${open}::text[])
+        AND j.id NOT IN (SELECT id FROM mute), false)
       ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
     ), claimed AS (
       UPDATE tasks t SET status = 'active', fence = t.fence + 1, attempt = t.attempt + 1, nonce = l.claim,
@@ -135,7 +145,9 @@ export async function claimTasks(
       LEFT JOIN task_inputs i ON i.job_id = c.job_id AND i.position = c.position
       LEFT JOIN task_outputs o ON o.task_id = c.id
     UNION ALL
-    SELECT s.id::text, CASE WHEN s.status = ANY(${open}::text[]) AND j.status IN ('queued', 'active') THEN 'busy' ELSE 'not-open' END,
+    SELECT s.id::text, CASE
+        WHEN NOT (s.status = ANY(${open}::text[]) AND j.status IN ('queued', 'active')) THEN 'not-open'
+        WHEN j.id IN (SELECT id FROM mute) THEN 'lacking' ELSE 'busy' END,
       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM seen s JOIN jobs j ON j.id = s.job_id
     WHERE (s.id NOT IN (SELECT id FROM mine)) IS TRUE`;
