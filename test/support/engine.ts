@@ -19,6 +19,8 @@ export interface EngineOptions {
   executes?: boolean;
   /** More settings, by the names of their variables. */
   env?: Record<string, string>;
+  /** The file that a process starts with which runs a task alone. Without it no such process can start. */
+  sandboxEntry?: string;
 }
 
 /** An engine in this process. */
@@ -37,7 +39,7 @@ export const ALICE = { ownerId: 'alice', actor: 'key:test' };
 /** Boots the engine as an application would, with short leases and intervals. */
 export async function startEngine(options: EngineOptions): Promise<TestEngine> {
   const executes = options.executes ?? true;
-  const config = loadConfig({
+  const settings = {
     SERVICE_TYPE: executes ? 'task-worker' : 'api',
     DATABASE_URL: options.databaseUrl,
     REDIS_URL: options.redis.url,
@@ -50,13 +52,16 @@ export async function startEngine(options: EngineOptions): Promise<TestEngine> {
     SHUTDOWN_GRACE: '4s',
     LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal',
     ...options.env,
-  });
-  const { jobTypes } = options;
+  };
+  const config = loadConfig(settings);
+  const { jobTypes, sandboxEntry = '/no-sandbox.js' } = options;
+  // Jest's own flags must not reach a child.
+  const sandbox = { entry: sandboxEntry, execArgv: [], env: { ...settings, NODE_OPTIONS: '' } };
   @Module({
     imports: [
       ConfigModule.forRoot(config),
       ObservabilityModule.forRoot(createLogger(config.LOG_LEVEL)),
-      LonghaulModule.forRoot({ jobTypes, executes }),
+      LonghaulModule.forRoot({ jobTypes, executes, sandbox }),
     ],
   })
   class TestApplication {}

@@ -26,6 +26,7 @@ describe('a job type', () => {
       resumable: false,
       tag: undefined,
       exclusive: false,
+      sandbox: false,
     });
   });
 
@@ -39,6 +40,7 @@ describe('a job type', () => {
       resumable: true,
       tag: 'disk',
       exclusive: true,
+      sandbox: true,
     });
     expect(policy).toEqual({
       name: 'files.ingest',
@@ -51,6 +53,7 @@ describe('a job type', () => {
       resumable: true,
       tag: 'disk',
       exclusive: true,
+      sandbox: true,
     });
   });
 

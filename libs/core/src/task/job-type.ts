@@ -112,6 +112,11 @@ export interface JobTypeOptions {
   tag?: string;
   /** Whether a job of this type is refused while another one is open, of whichever owner. Default false. */
   exclusive?: boolean;
+  /**
+   * Whether each attempt runs in a process of its own, which is killed when it does not stop within `cancelGrace`: for
+   * code that may block, crash or take too much memory. Default false.
+   */
+  sandbox?: boolean;
 }
 
 /** The policies with their defaults and durations in milliseconds. */
@@ -126,6 +131,7 @@ export interface JobTypePolicy {
   cancelGraceMs: number;
   tag: string | undefined;
   exclusive: boolean;
+  sandbox: boolean;
 }
 
 /** A class that carries `@JobType`. Its constructor's parameters are whatever the application injects. */
@@ -171,6 +177,7 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
     cancelGraceMs: durationMs(options.cancelGrace ?? '10s'),
     tag: options.tag,
     exclusive: options.exclusive ?? false,
+    sandbox: options.sandbox ?? false,
   };
   return (target) => {
     policies.set(target, policy);

@@ -19,6 +19,8 @@ export class EngineMetrics {
   readonly catalogAnswers;
   readonly circuit;
   readonly running;
+  readonly sandboxes;
+  readonly loneDeaths;
 
   constructor(metrics: Metrics, database: Database) {
     this.claims = metrics.counter('longhaul_claims_total', 'Deliveries by what their claim answered', [
@@ -62,6 +64,11 @@ export class EngineMetrics {
       'The circuit of the Catalog: 0 closed, 1 half-open, 2 open',
     );
     this.running = metrics.gauge('longhaul_running_tasks', 'Handlers that run in this process');
+    this.sandboxes = metrics.gauge('longhaul_sandboxes', 'Processes that run one task each');
+    this.loneDeaths = metrics.counter(
+      'longhaul_lone_deaths_total',
+      'Processes that died while they ran a task alone',
+    );
     const races = metrics.counter(
       'longhaul_races_retried_total',
       'Transactions repeated after a deadlock or race',

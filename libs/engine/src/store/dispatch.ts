@@ -35,10 +35,11 @@ export interface DueTask extends Delivery {
   status: TaskStatus;
   fence: number;
   attempt: number;
-  crashes: number;
   maxAttempts: number;
   resumable: boolean;
   leaseEnded: boolean;
+  /** Whether its worker has stopped, is unknown, or has not beaten for a lease. */
+  workerDead: boolean;
 }
 
 /**
@@ -59,7 +60,7 @@ export async function takeDueTasks(
         AND look_again_at > statement_timestamp() - make_interval(secs => ${backMs / 1000}::float8)
       ORDER BY look_again_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), state AS MATERIALIZED (
-      SELECT d.id, d.kind, t.status, t.fence, t.attempt, t.crashes, u.lease_until,
+      SELECT d.id, d.kind, t.status, t.fence, t.attempt, t.worker, u.lease_until,
         t.status = 'active' AND u.lease_until > clock_timestamp() AS leased
       FROM due d JOIN tasks t ON t.id = d.id CROSS JOIN LATERAL (
         SELECT GREATEST(t.lease_until, pg_postmaster_start_time() + make_interval(secs => ${leaseMs / 1000}::float8)) AS lease_until
@@ -71,8 +72,12 @@ export async function takeDueTasks(
       RETURNING d.id, d.kind, d.job_id, d.queue, d.epoch, d.look_again_at
     )
     SELECT m.id::text AS "taskId", m.kind, m.queue, m.epoch, m.look_again_at::text AS mark, m.job_id::text AS "jobId", j.type, j.generation, s.status, s.fence,
-      s.attempt, s.crashes, j.max_attempts AS "maxAttempts", j.resumable,
-      s.status = 'active' AS "leaseEnded"
+      s.attempt, j.max_attempts AS "maxAttempts", j.resumable,
+      s.status = 'active' AS "leaseEnded",
+      s.status = 'active' AND NOT EXISTS (
+        SELECT FROM workers w WHERE w.id = s.worker AND w.stopped_at IS NULL
+          AND w.seen_at > clock_timestamp() - make_interval(secs => ${leaseMs / 1000}::float8)
+      ) AS "workerDead"
     FROM moved m JOIN state s ON s.id = m.id AND s.kind = m.kind JOIN jobs j ON j.id = m.job_id
     WHERE NOT s.leased`;
 }

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { delimiter, isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { isCron } from './cron.js';
+import { isSandbox } from './sandbox-environment.js';
 
 export const SERVICE_TYPES = ['api', 'task-worker', 'all'] as const;
 
@@ -75,6 +76,7 @@ export const ENVIRONMENT = z.object({
     .default('lh')
     .meta({ takes: 'lower-case letters, digits and dashes' }),
   MAX_CONCURRENT_TASKS: whole(availableParallelism(), 1, 1000),
+  MAX_SANDBOXES: whole(availableParallelism(), 1, 1000),
   WORKER_TAGS: tags.optional(),
   LEASE: duration('10s', '500ms', '10m'),
   SWEEP_INTERVAL: duration('250ms', '10ms', '1m'),
@@ -106,7 +108,12 @@ export const ENVIRONMENT = z.object({
 export type Environment = z.output<typeof ENVIRONMENT>;
 
 /** The validated settings of this process. Durations are in milliseconds. */
-export type Config = Environment & { runsTasks: boolean; servesApi: boolean };
+export type Config = Environment & {
+  runsTasks: boolean;
+  servesApi: boolean;
+  /** Whether this process runs one task for the worker that has started it, and nothing else. */
+  sandboxed: boolean;
+};
 
 /**
  * Reads and checks the settings.
@@ -125,13 +132,15 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
       describe([...new Set(parsed.error.issues.map((issue) => String(issue.path[0])))], given),
     );
   const config = parsed.data;
-  const runsTasks = config.SERVICE_TYPE !== 'api';
+  const sandboxed = isSandbox(env);
+  const runsTasks = !sandboxed && config.SERVICE_TYPE !== 'api';
   if (runsTasks && config.CATALOG_URL === undefined) {
     throw new ConfigError(
       `CATALOG_URL is not set: with SERVICE_TYPE=${config.SERVICE_TYPE} it must be ${takes('CATALOG_URL')}.`,
     );
   }
-  return { ...config, runsTasks, servesApi: config.SERVICE_TYPE !== 'task-worker' };
+  const servesApi = !sandboxed && config.SERVICE_TYPE !== 'task-worker';
+  return { ...config, runsTasks, servesApi, sandboxed };
 }
 
 function describe(names: string[], given: Record<string, unknown>): string {
