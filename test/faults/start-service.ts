@@ -10,7 +10,7 @@ import { ServiceModule } from '../../apps/service/src/service.module.js';
 /** Starts the service in the role of its settings; settles when it answers. */
 export async function startService(config: Config, logger: Logger, types: JobTypeClass[]): Promise<void> {
   const app = await NestFactory.create<NestFastifyApplication>(
-    ServiceModule.forRoot(config, logger, types),
+    ServiceModule.forRoot(config, logger, types, process.argv[1]),
     new FastifyAdapter({ forceCloseConnections: true }),
     { logger: new NestLogger(logger), abortOnError: false, bodyParser: false },
   );

@@ -39,7 +39,7 @@ export const ALICE = { ownerId: 'alice', actor: 'key:test' };
 /** Boots the engine as an application would, with short leases and intervals. */
 export async function startEngine(options: EngineOptions): Promise<TestEngine> {
   const executes = options.executes ?? true;
-  const settings = {
+  const config = loadConfig({
     SERVICE_TYPE: executes ? 'task-worker' : 'api',
     DATABASE_URL: options.databaseUrl,
     REDIS_URL: options.redis.url,
@@ -52,11 +52,10 @@ export async function startEngine(options: EngineOptions): Promise<TestEngine> {
     SHUTDOWN_GRACE: '4s',
     LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal',
     ...options.env,
-  };
-  const config = loadConfig(settings);
+  });
   const { jobTypes, sandboxEntry = '/no-sandbox.js' } = options;
   // Jest's own flags must not reach a child.
-  const sandbox = { entry: sandboxEntry, execArgv: [], env: { ...settings, NODE_OPTIONS: '' } };
+  const sandbox = { entry: sandboxEntry, execArgv: [] };
   @Module({
     imports: [
       ConfigModule.forRoot(config),

@@ -17,9 +17,7 @@ describe('a task of a type with `sandbox: true`', () => {
   afterAll(() => world.engine.stop());
 
   test('feature 32: runs in a process of its own, with all that its job type injects', async () => {
-    const started = performance.now();
     const { status, result } = await world.run('alone', { what: 'look' });
-    const ms = Math.round(performance.now() - started);
     expect({ status, result }).toEqual({
       status: 'completed',
       result: {
@@ -34,7 +32,6 @@ describe('a task of a type with `sandbox: true`', () => {
     const { pid } = result as { pid: number };
     expect(pid).not.toBe(process.pid);
     await eventually(() => expect(isAlive(pid)).toBe(false));
-    if (process.env['TEST_LOG_LEVEL']) process.stderr.write(`a job in a process of its own: ${ms} ms\n`);
   });
 
   test('feature 32: tells its progress and saves its checkpoint while it runs', async () => {

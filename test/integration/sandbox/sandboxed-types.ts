@@ -76,6 +76,7 @@ const DEEDS: Record<string, (task: Task, ctx: TaskContext<Payload>) => Promise<u
   },
   hold: async (_task, ctx) => {
     await ctx.checkpoint({ pid: process.pid });
+    ctx.log.info('The thread is held from now on.');
     return holdThread();
   },
   'hold a transaction': (_task, ctx) =>

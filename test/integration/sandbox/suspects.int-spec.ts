@@ -77,7 +77,11 @@ describe('the processes of a worker', () => {
     );
     expect(isAlive(pid)).toBe(true);
     parent.kill('SIGKILL');
-    await eventually(() => expect(isAlive(pid)).toBe(false));
+    try {
+      await eventually(() => expect(isAlive(pid)).toBe(false));
+    } finally {
+      if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+    }
   });
 });
 

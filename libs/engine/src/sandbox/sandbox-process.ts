@@ -11,8 +11,6 @@ export interface SandboxOptions {
   entry?: URL | string;
   /** Arguments of Node; default: those of this process. */
   execArgv?: string[];
-  /** Variables beside those of this process. */
-  env?: Record<string, string>;
 }
 
 /** Its start takes a second at most on an idle machine; longer than this, and it does not start at all. */
@@ -36,14 +34,20 @@ export class SandboxProcess {
   private readonly child: ChildProcess;
   private gone = false;
 
-  /** @throws when the operating system refuses another process. */
-  constructor({ entry = process.argv[1] ?? '', execArgv, env }: SandboxOptions) {
+  /**
+   * @param settings of this process, as far as they are not in its environment
+   * @throws when the operating system refuses another process.
+   */
+  constructor(
+    { entry = process.argv[1] ?? '', execArgv }: SandboxOptions,
+    settings: Record<string, string> = {},
+  ) {
     this.child = fork(entry, {
       serialization: 'advanced',
       // A signal to the group of processes, such as Ctrl-C, is for the worker: it decides what becomes of the task.
       detached: true,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      env: sandboxEnvironment(env),
+      env: sandboxEnvironment(settings),
       ...(execArgv ? { execArgv } : {}),
     });
     this.exited = new Promise((resolve) => {

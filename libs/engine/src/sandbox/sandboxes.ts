@@ -25,7 +25,7 @@ export class Sandboxes {
     private readonly aborts: AttemptAborts,
     private readonly metrics: EngineMetrics,
     @Inject(SANDBOX) private readonly options: SandboxOptions,
-    @Inject(CONFIG) config: Config,
+    @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.places = new Slots(config.MAX_SANDBOXES);
@@ -72,7 +72,7 @@ export class Sandboxes {
   private fork(release: () => void): SandboxProcess {
     let process: SandboxProcess;
     try {
-      process = new SandboxProcess(this.options);
+      process = new SandboxProcess(this.options, this.config.given);
     } catch (error) {
       release();
       throw new SandboxStartError(`The process for this task could not start: ${(error as Error).message}`);

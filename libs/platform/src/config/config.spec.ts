@@ -47,6 +47,7 @@ describe('the settings', () => {
       runsTasks: true,
       servesApi: false,
       sandboxed: false,
+      given: LEAST,
     });
   });
 

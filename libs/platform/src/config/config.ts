@@ -113,6 +113,8 @@ export type Config = Environment & {
   servesApi: boolean;
   /** Whether this process runs one task for the worker that has started it, and nothing else. */
   sandboxed: boolean;
+  /** The variables as they were given, for a process that is to have the same settings. */
+  given: Record<string, string>;
 };
 
 /**
@@ -121,11 +123,11 @@ export type Config = Environment & {
  */
 export function loadConfig(env: Record<string, string | undefined> = process.env): Config {
   // An empty variable is what a compose file makes of an unset one, except where a list must not be empty.
-  const given = Object.fromEntries(
-    Object.keys(ENVIRONMENT.shape)
-      .filter((name) => env[name] !== undefined && (env[name] !== '' || name === 'WORKER_TAGS'))
-      .map((name) => [name, env[name]]),
-  );
+  const given: Record<string, string> = {};
+  for (const name of Object.keys(ENVIRONMENT.shape)) {
+    const value = env[name];
+    if (value !== undefined && (value !== '' || name === 'WORKER_TAGS')) given[name] = value;
+  }
   const parsed = ENVIRONMENT.safeParse(given);
   if (!parsed.success)
     throw new ConfigError(
@@ -140,7 +142,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     );
   }
   const servesApi = !sandboxed && config.SERVICE_TYPE !== 'task-worker';
-  return { ...config, runsTasks, servesApi, sandboxed };
+  return { ...config, runsTasks, servesApi, sandboxed, given };
 }
 
 function describe(names: string[], given: Record<string, unknown>): string {
