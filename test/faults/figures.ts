@@ -18,7 +18,7 @@ export interface Figures {
   wasted: number;
   /** Writes that came too late, and leases that ended, by the words of the logs. */
   fencedOff: number;
-  /** Tasks that paid with a crash. */
+  /** Tasks that ended a process in which they ran alone. */
   charged: number;
   /** Tasks that failed for good. */
   failed: number;

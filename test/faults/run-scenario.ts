@@ -60,6 +60,7 @@ export async function runScenario(
   const lines = [
     `${ok ? 'passed' : 'FAILED'}  ${name} (${seconds} s): ${scenario.what}`,
     `        ${told.join(', ')}`,
+    ...world.told.map((line) => `        ${line}`),
     ...(waitedFor ? [`        15 s after the last fault it still waited for: ${waitedFor}`] : []),
     ...problems.map((problem) => `        ! ${problem}`),
   ];

@@ -71,10 +71,17 @@ const taskFor = (model: Model, at: number) => choose(tasks(model), claimable(mod
 export function endingOf(model: Model, grant: Grant, how: number): Ending {
   const most = model.jobs.get(grant.jobId)?.maxAttempts ?? 1;
   const mark = model.next++;
-  const base = { taskId: grant.taskId, fence: grant.fence, charged: true, expired: false };
   const error = `handler_error e${mark}`;
+  const base = { taskId: grant.taskId, fence: grant.fence, charged: true, expired: false };
   const luck = how % 10;
-  if (luck < 6) return { ...base, status: 'completed', ...(luck === 0 ? {} : { result: { n: mark } }) };
+  if (luck === 5 && grant.attempt < most) return { ...base, status: 'retrying', error, suspicion: 'alone' };
+  if (luck < 6)
+    return {
+      ...base,
+      suspicion: 'cleared',
+      status: 'completed',
+      ...(luck === 0 ? {} : { result: { n: mark } }),
+    };
   if (luck === 6) return { ...base, status: 'paused', charged: false };
   if (luck < 9 && grant.attempt < most) return { ...base, status: 'retrying', error };
   return { ...base, status: 'failed', error };

@@ -48,6 +48,7 @@ function movesOf(model: Model): (() => Call)[] {
         steps.finish(at, 'paused'),
       );
       if (task.attempt < job.maxAttempts) moves.push(steps.finish(at, 'retrying'));
+      if (task.attempt < job.maxAttempts && task.crashes < 2) moves.push(steps.dieAlone(at));
       if (task.lease === 'runs') moves.push(steps.crash(at));
     }
     // One that is refused for its state too, but no third worker.
@@ -72,6 +73,7 @@ function keyOf(model: Model): string {
     task.fence,
     task.attempt,
     task.crashes,
+    task.suspect,
     task.progress,
     task.lease,
     task.gate,

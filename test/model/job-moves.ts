@@ -102,7 +102,7 @@ export function retry(model: Model, jobId: string): unknown {
     moveTask(task, 'queued');
     task.generation++;
     task.fence++;
-    Object.assign(task, { attempt: 0, crashes: 0, nonce: null, epoch: 1, gate: 'held' });
+    Object.assign(task, { attempt: 0, crashes: 0, suspect: false, nonce: null, epoch: 1, gate: 'held' });
   }
   job.planning = again.some(({ kind }) => kind === 'plan');
   // When only the Catalog is asked anew, what the tasks gave is what it was.

@@ -13,6 +13,7 @@ export interface ModelTask {
   fence: number;
   attempt: number;
   crashes: number;
+  suspect: boolean;
   progress: number;
   nonce: string | null;
   lease: 'none' | 'runs' | 'ended';
@@ -82,6 +83,7 @@ export interface Ending {
   status: 'completed' | 'failed' | 'retrying' | 'paused' | 'queued';
   charged: boolean;
   expired: boolean;
+  suspicion?: 'raised' | 'alone' | 'cleared';
   result?: Json;
   error?: string;
 }
@@ -132,6 +134,7 @@ export function newTask(of: Pick<ModelTask, 'id' | 'kind' | 'position' | 'key' |
     fence: 0,
     attempt: 0,
     crashes: 0,
+    suspect: false,
     progress: 0,
     nonce: null,
     lease: 'none',

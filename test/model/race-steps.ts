@@ -84,7 +84,9 @@ export const sweep: Step = () => sweepCall();
 export const admit: Step = (model) => admitCall(model);
 
 /** As the sweeper does when a lease has ended. */
-export const expire = (at: number): Step => finish(at, 'queued', { expired: true });
+export const expire = (at: number): Step => finish(at, 'queued', { expired: true, suspicion: 'raised' });
+/** As its worker does when the process of an attempt that ran alone has died. */
+export const dieAlone = (at: number): Step => finish(at, 'retrying', { suspicion: 'alone' });
 export const crash =
   (at: number): Step =>
   (model) =>

@@ -191,11 +191,13 @@ const heldTasks = (model: Model) =>
     .filter(({ status }) => status === 'queued' || status === 'active')
     .flatMap((job) => job.tasks.filter((task) => !isEnded(task) && task.gate === 'held'));
 
-/** As the design says it: three ended leases are the end; a resumable task pays nothing for one, another an attempt. */
+/**
+ * As the design says it: a resumable task pays nothing for an ended lease, another an attempt. Both are suspects, for
+ * the worker of these tests beats no heart.
+ */
 function judge(model: Model, taskId: string): Ending {
   const { job, task } = findTask(model, taskId)!;
-  const base = { taskId, fence: task.fence, expired: true };
-  if (task.crashes >= 2) return { ...base, status: 'failed', charged: true, error: 'crash_loop' };
+  const base = { taskId, fence: task.fence, expired: true, suspicion: 'raised' as const };
   if (job.resumable) return { ...base, status: 'queued', charged: false };
   const status = task.attempt >= job.maxAttempts ? 'failed' : 'retrying';
   return { ...base, status, charged: true, error: 'crashed' };
@@ -213,6 +215,7 @@ function judged(task: DueTask): FinishMember {
     delayMs: 0,
     charged: status !== 'queued',
     expired: true,
+    ...(task.workerDead ? { suspicion: 'raised' as const } : {}),
     ...error,
   };
 }

@@ -157,7 +157,8 @@ function rollUp(job: ModelJob, batch: [ModelTask, Ending][]): void {
   for (const [task, ending] of batch) {
     moveTask(task, ending.status);
     if (!ending.charged) task.attempt--;
-    if (ending.expired) task.crashes++;
+    if (ending.suspicion === 'alone') task.crashes++;
+    if (ending.suspicion !== undefined) task.suspect = ending.suspicion !== 'cleared';
     if (ending.status === 'completed') task.progress = 100;
     if (ending.result !== undefined || ending.error !== undefined)
       Object.assign(task, { result: ending.result ?? null, error: ending.error ?? null });

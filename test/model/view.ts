@@ -44,6 +44,7 @@ export interface TaskView {
   fence: number;
   attempt: number;
   crashes: number;
+  suspect: boolean;
   progress: number;
   nonce: string | null;
   lease: string;
@@ -107,7 +108,7 @@ const ROWS = `SELECT json_build_object(
     'progressSum', progress_sum, 'progress', progress, 'detail', detail, 'error', ${ERROR('error')}, 'result', result,
     'started', started_at IS NOT NULL, 'ended', finished_at IS NOT NULL) FROM jobs ORDER BY id`)},
   'tasks', ${list(`SELECT json_build_object('id', t.id, 'job', t.job_id, 'kind', t.kind, 'position', t.position, 'key', i.key,
-    'status', t.status, 'generation', t.generation, 'fence', t.fence, 'attempt', t.attempt, 'crashes', t.crashes,
+    'status', t.status, 'generation', t.generation, 'fence', t.fence, 'attempt', t.attempt, 'crashes', t.crashes, 'suspect', t.suspect,
     'progress', t.progress, 'nonce', t.nonce, 'lease', CASE WHEN t.lease_until IS NULL THEN 'none'
       WHEN t.lease_until < clock_timestamp() THEN 'ended' ELSE 'runs' END,
     'result', o.result, 'error', ${ERROR('o.error')}, 'checkpoint', o.checkpoint)

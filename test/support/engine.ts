@@ -19,6 +19,8 @@ export interface EngineOptions {
   executes?: boolean;
   /** More settings, by the names of their variables. */
   env?: Record<string, string>;
+  /** The file that a process starts with which runs a task alone. Without it no such process can start. */
+  sandboxEntry?: string;
 }
 
 /** An engine in this process. */
@@ -51,12 +53,14 @@ export async function startEngine(options: EngineOptions): Promise<TestEngine> {
     LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal',
     ...options.env,
   });
-  const { jobTypes } = options;
+  const { jobTypes, sandboxEntry = '/no-sandbox.js' } = options;
+  // Jest's own flags must not reach a child.
+  const sandbox = { entry: sandboxEntry, execArgv: [] };
   @Module({
     imports: [
       ConfigModule.forRoot(config),
       ObservabilityModule.forRoot(createLogger(config.LOG_LEVEL)),
-      LonghaulModule.forRoot({ jobTypes, executes }),
+      LonghaulModule.forRoot({ jobTypes, executes, sandbox }),
     ],
   })
   class TestApplication {}

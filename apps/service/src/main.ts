@@ -2,7 +2,6 @@ import { EngineHealth } from '@app/engine/execution/engine-health.js';
 import { type Config, ConfigError, loadConfig } from '@app/platform/config/config.js';
 import { createLogger } from '@app/platform/observability/logger.js';
 import { ServiceState } from './api/health/service-state.js';
-import { boot } from './boot.js';
 
 /** Beyond the grace of the tasks: for letting go of connections. The whole stop stays under Kubernetes' 30 s. */
 const CLOSING_MS = 8000;
@@ -13,6 +12,9 @@ const STUCK = 70;
 const config = readConfig();
 const logger = createLogger(config.LOG_LEVEL, { role: config.SERVICE_TYPE });
 try {
+  // Loaded only where it is needed: a process for one task is to be there soon.
+  if (config.sandboxed) await (await import('./boot-sandbox.js')).bootSandbox(config, logger);
+  const { boot } = await import('./boot.js');
   const app = await boot(config, logger);
   logger.info({ url: await app.getUrl() }, 'longhaul is up');
   let stopping = false;

@@ -28,10 +28,19 @@ const pipe = new StandardSchemaValidationPipe({
     validationError(issues.map(({ path = [], message }) => ({ pointer: pointerOf(path), message }))),
 });
 
+/** Named, for whoever boots the service may have been started with another file. */
+const MAIN = new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url);
+
 /** The service in its role: the API answers requests, a task worker executes, and both answer for their health. */
 @Module({})
 export class ServiceModule {
-  static forRoot(config: Config, logger: Logger, jobTypes: JobTypeClass[]): DynamicModule {
+  /** @param sandboxEntry the file with which a process starts that runs one task; default: that of the service. */
+  static forRoot(
+    config: Config,
+    logger: Logger,
+    jobTypes: JobTypeClass[],
+    sandboxEntry: URL | string = MAIN,
+  ): DynamicModule {
     return {
       module: ServiceModule,
       imports: [
@@ -40,7 +49,7 @@ export class ServiceModule {
         DatabaseModule,
         RedisModule,
         AuthModule,
-        LonghaulModule.forRoot({ jobTypes, executes: config.runsTasks }),
+        LonghaulModule.forRoot({ jobTypes, executes: config.runsTasks, sandbox: { entry: sandboxEntry } }),
       ],
       controllers: [
         HealthController,

@@ -5,6 +5,7 @@ import type { Queue } from 'bullmq';
 import type { JobTypeClass } from '@app/core';
 import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
+import { isSandbox } from '@app/platform/config/sandbox-environment.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { DatabaseModule } from '@app/platform/prisma/database.module.js';
 import { Redis } from '@app/platform/redis/redis.js';
@@ -30,6 +31,9 @@ import { Sweeper } from './queue/sweeper.js';
 import { TaskConsumer } from './queue/task-consumer.js';
 import { QUEUES, TaskSender } from './queue/task-sender.js';
 import { JOB_TYPES, JobTypeRegistry, queuesOf } from './registry/job-type-registry.js';
+import type { SandboxOptions } from './sandbox/sandbox-process.js';
+import { SandboxedTask } from './sandbox/sandboxed-task.js';
+import { SANDBOX, Sandboxes } from './sandbox/sandboxes.js';
 import { JobQueries } from './store/job-queries.js';
 import { Workers } from './workers.js';
 import { catalogProvider } from './syncer/catalog.provider.js';
@@ -47,6 +51,11 @@ export interface LonghaulOptions {
   executes: boolean;
   /** Modules whose providers the job types inject. */
   imports?: ModuleMetadata['imports'];
+  /**
+   * How a process is started that runs one task alone (`sandbox: true`, and whatever ran when a worker died). Default:
+   * with the file that this process was started with. That file calls `serveSandbox` where `isSandbox()`.
+   */
+  sandbox?: SandboxOptions;
 }
 
 /** What only a process needs that executes tasks. */
@@ -62,6 +71,7 @@ const EXECUTION = [
   Heartbeat,
   ProgressFlusher,
   PlanRunner,
+  Sandboxes,
   TaskExecutor,
   TaskConsumer,
   Admission,
@@ -77,8 +87,11 @@ const EXECUTION = [
 /** The engine: long background jobs on Postgres, Redis and BullMQ. Wants ConfigModule and ObservabilityModule. */
 @Module({})
 export class LonghaulModule {
-  static forRoot({ jobTypes, executes, imports = [] }: LonghaulOptions): DynamicModule {
+  static forRoot({ jobTypes, executes, imports = [], sandbox = {} }: LonghaulOptions): DynamicModule {
     const names = queuesOf(jobTypes);
+    // A process that runs one task for a worker has the job types and whatever they inject, and none of the rest.
+    const sandboxed = isSandbox();
+    const works = executes && !sandboxed;
     return {
       module: LonghaulModule,
       imports: [
@@ -92,7 +105,7 @@ export class LonghaulModule {
           }),
         }),
         BullModule.registerQueue(...names.map((name) => ({ name }))),
-        ...(executes ? [ScheduleModule.forRoot()] : []),
+        ...(works ? [ScheduleModule.forRoot()] : []),
         ...imports,
       ],
       providers: [
@@ -118,9 +131,11 @@ export class LonghaulModule {
         Explainer,
         Pauses,
         Workers,
-        ...(executes ? [...EXECUTION, ...jobTypes] : []),
+        ...(works ? [...EXECUTION, { provide: SANDBOX, useValue: sandbox }] : []),
+        ...(sandboxed ? [SandboxedTask] : []),
+        ...(works || sandboxed ? jobTypes : []),
       ],
-      exports: [Jobs, Explainer, Pauses, Workers, JobTypeRegistry, ...(executes ? [EngineHealth] : [])],
+      exports: [Jobs, Explainer, Pauses, Workers, JobTypeRegistry, ...(works ? [EngineHealth] : [])],
     };
   }
 }

@@ -3,15 +3,22 @@ import { dirname, join, relative } from 'node:path';
 import { transform } from '@swc/core';
 import { repositoryRoot } from '../../../scripts/local/paths.js';
 
-const SOURCES = ['libs', 'apps/service/src', 'test/faults/job-types', 'test/faults/service-main.ts'];
+const SOURCES = [
+  'libs',
+  'apps/service/src',
+  'test/faults/job-types',
+  'test/faults/service-main.ts',
+  'test/faults/start-service.ts',
+];
 const TESTS = /\.(spec|int-spec|e2e-spec|d)\.ts$/;
 
 /**
  * Compiles the service and the job types of this folder, once for a run: a worker that is killed every two seconds
  * must be back within one, and from the sources it takes five. Answers the file to start.
+ * @param more files and folders that are compiled too
  */
-export async function compileService(folder: string): Promise<string> {
-  const files = (await Promise.all(SOURCES.map(sourcesBelow))).flat();
+export async function compileService(folder: string, more: string[] = []): Promise<string> {
+  const files = (await Promise.all([...SOURCES, ...more].map(sourcesBelow))).flat();
   await Promise.all(files.map((file) => compile(file, folder)));
   await writeFile(join(folder, 'package.json'), '{ "type": "module" }\n');
   await mkdir(join(folder, 'node_modules/@app'), { recursive: true });

@@ -29,6 +29,7 @@ export class Service {
   readonly ended: Promise<number | null>;
   /** Whether it was killed, or asked to end. */
   sentAway = false;
+  private expected = false;
   private readonly child: ChildProcess;
   private readonly started: Promise<void>;
 
@@ -78,8 +79,18 @@ export class Service {
   }
 
   /** Whether it has ended, and nobody had asked it to. */
-  get leftByItself(): boolean {
+  get diedOfItself(): boolean {
     return !this.sentAway && (this.child.exitCode !== null || this.child.signalCode !== null);
+  }
+
+  /** Whether it has ended so, and nobody had expected that either. */
+  get leftByItself(): boolean {
+    return !this.expected && this.diedOfItself;
+  }
+
+  /** Its end is part of the scenario, though nobody will ask it to. */
+  mayDie(): void {
+    this.expected = true;
   }
 
   /** Waits until it is up; rejects when it ends before. */

@@ -42,6 +42,8 @@ export interface WorldOptions {
 /** One api, some workers, a catalog, a load and whoever watches: what a scenario plays with. */
 export class World {
   readonly random: Random;
+  /** What the scenario itself has to tell. */
+  readonly told: string[] = [];
   /** When the last fault was over. */
   private healedAt = Date.now();
 
@@ -95,6 +97,11 @@ export class World {
       await catalog.stop();
       throw error;
     }
+  }
+
+  /** Notes a figure of the scenario's own, to be printed with the others. */
+  tell(figure: string): void {
+    this.told.push(figure);
   }
 
   /** Records a fault, and that the time to recover begins with it. */

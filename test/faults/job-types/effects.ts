@@ -10,6 +10,9 @@ export const Common = {
   effects: z.string(),
 };
 
+/** The worker's process: what runs alone, in a process that the worker has started, is its execution too. */
+const workerPid = process.send ? process.ppid : process.pid;
+
 /** One line of the effects file: what a handler did, as it did it and without asking anybody. */
 export interface EffectLine {
   at: number;
@@ -30,7 +33,7 @@ export async function recorded(
 ): Promise<{ execution: string }> {
   const execution = randomUUID();
   const note = (what: EffectLine['what']) => {
-    const line: EffectLine = { at: Date.now(), what, execution, ...of, pid: process.pid };
+    const line: EffectLine = { at: Date.now(), what, execution, ...of, pid: workerPid };
     // O_APPEND, one write a line: many processes share the file, and a killed one leaves what it wrote.
     appendFileSync(file, `${JSON.stringify(line)}\n`);
   };

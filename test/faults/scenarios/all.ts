@@ -5,6 +5,7 @@ import { killWhileClaiming } from './kill-while-claiming.js';
 import { killWorkers } from './kill-workers.js';
 import { lateWrites } from './late-writes.js';
 import { lostReplies } from './lost-replies.js';
+import { oneKiller } from './one-killer.js';
 import { postgresAway } from './postgres-away.js';
 import { replaceRedis } from './replace-redis.js';
 import { restartPostgres } from './restart-postgres.js';
@@ -26,4 +27,5 @@ export const SCENARIOS: Scenario[] = [
   rollingRestart,
   catalogDrops,
   slowNetwork,
+  oneKiller,
 ];

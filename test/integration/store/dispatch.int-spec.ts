@@ -12,6 +12,7 @@ import {
   takeDueTasks,
 } from '@app/engine/store/dispatch.js';
 import { takeDueJobs } from '@app/engine/store/timed-jobs.js';
+import { registerWorker } from '@app/engine/store/worker-records.js';
 import { brokenRules } from './invariants.js';
 import {
   claimAll,
@@ -92,9 +93,39 @@ describe('what is due', () => {
     await endLeases(one, [tasks[0]!.taskId]);
     await makeDue(one, jobId);
     expect(await take(one, jobId)).toMatchObject([
-      { leaseEnded: true, fence: 1, attempt: 1, crashes: 0, maxAttempts: 7, resumable: true, generation: 1 },
+      { leaseEnded: true, fence: 1, attempt: 1, maxAttempts: 7, resumable: true, generation: 1 },
     ]);
   });
+
+  test.each([
+    ['beats', 'seen_at = clock_timestamp()', false],
+    ['has missed its heartbeat for a lease', `seen_at = clock_timestamp() - interval '1.1 s'`, true],
+    ['has stopped', 'stopped_at = clock_timestamp()', true],
+    ['is unknown', undefined, true],
+  ])(
+    'feature 32: is an attempt whose worker %s, and tells whether it is dead',
+    async (_what, state, dead) => {
+      const [job, worker] = [newJob(), randomUUID()];
+      await acceptJobs(one, [job], LIFE);
+      const ids = job.units.map(({ taskId }) => taskId);
+      await claimAll(one, ids, worker);
+      if (state !== undefined) {
+        await registerWorker(one, {
+          id: worker,
+          host: 'here',
+          pid: 1,
+          queues: [],
+          tags: [],
+          slots: 0,
+          types: {},
+        });
+        await one.$executeRawUnsafe(`UPDATE workers SET ${state} WHERE id = '${worker}'`);
+      }
+      await endLeases(one, ids);
+      await makeDue(one, job.jobId);
+      expect(await take(one, job.jobId, 1000)).toMatchObject([{ leaseEnded: true, workerDead: dead }]);
+    },
+  );
 
   test('is no attempt whose lease ended when Postgres had not been up for a whole lease', async () => {
     const { jobId, tasks } = await running(one);

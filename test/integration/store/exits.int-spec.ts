@@ -33,7 +33,8 @@ afterAll(async () => {
 });
 
 const cancel = (jobId: string) => cancelJob(one, OWNER, jobId, { actor: 'key:test' });
-const take = (graceMs = LEASE, name = 'test.type') => takeDueExits(one, [{ name, version: 1, graceMs }], 10, LEASE);
+const take = (graceMs = LEASE, name = 'test.type') =>
+  takeDueExits(one, [{ name, version: 1, graceMs }], 10, LEASE);
 /** Takes the exit of a job, which must be the only one that is due, and ends it. */
 const takeAndEnd = async (jobId: string) => {
   const [exit, ...others] = await take();

@@ -192,7 +192,7 @@ describe('a lease that has ended', () => {
     expect(await finish(one, ending(tasks[0]!, 'queued', expired))).toEqual(['stale']);
     await endLeases(one, [tasks[0]!.taskId]);
     expect(await finish(one, ending(tasks[0]!, 'queued', expired))).toEqual(['applied']);
-    expect(await taskRow(one, tasks[0]!.taskId)).toMatchObject({ status: 'queued', attempt: 0, crashes: 1 });
+    expect(await taskRow(one, tasks[0]!.taskId)).toMatchObject({ status: 'queued', attempt: 0, crashes: 0 });
   });
 
   test('is left to a worker whose heartbeat came while the expiry waited for the row', async () => {
@@ -214,5 +214,35 @@ describe('a lease that has ended', () => {
     const [again] = await claimAll(one, [tasks[0]!.taskId]);
     expect(await finish(one, ending(tasks[0]!), ending(tasks[1]!))).toEqual(['stale', 'applied']);
     expect(await finish(one, ending(again!))).toEqual(['applied']);
+  });
+});
+
+const suspicionOf = async (taskId: string) => {
+  const { suspect, crashes } = await taskRow(one, taskId);
+  return { suspect, crashes };
+};
+
+describe('a suspicion', () => {
+  test('feature 32: is raised by the death of a worker without a count, and told to the next claim', async () => {
+    const { tasks } = await running(one);
+    const { taskId } = tasks[0]!;
+    await endLeases(one, [taskId]);
+    await finish(one, ending(tasks[0]!, 'queued', { ...expired, suspicion: 'raised' }));
+    expect(await suspicionOf(taskId)).toEqual({ suspect: true, crashes: 0 });
+    const [again] = await claimAll(one, [taskId]);
+    expect(again).toMatchObject({ suspect: true, crashes: 0 });
+    await finish(one, ending(again!, 'paused'));
+    expect(await suspicionOf(taskId)).toEqual({ suspect: true, crashes: 0 });
+  });
+
+  test('feature 32: counts a death alone, stays with it, and is cleared by an ordinary end', async () => {
+    const { tasks } = await running(one);
+    const { taskId } = tasks[0]!;
+    await finish(one, ending(tasks[0]!, 'retrying', { suspicion: 'alone' }));
+    expect(await suspicionOf(taskId)).toEqual({ suspect: true, crashes: 1 });
+    const [again] = await claimAll(one, [taskId]);
+    expect(again).toMatchObject({ suspect: true, crashes: 1 });
+    await finish(one, ending(again!, 'retrying', { suspicion: 'cleared' }));
+    expect(await suspicionOf(taskId)).toEqual({ suspect: false, crashes: 1 });
   });
 });

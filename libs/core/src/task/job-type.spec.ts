@@ -27,6 +27,7 @@ describe('a job type', () => {
       tag: undefined,
       exclusive: false,
       version: 1,
+      sandbox: false,
     });
   });
 
@@ -41,6 +42,7 @@ describe('a job type', () => {
       tag: 'disk',
       exclusive: true,
       version: 1,
+      sandbox: true,
     });
     expect(policy).toEqual({
       name: 'files.ingest',
@@ -54,6 +56,7 @@ describe('a job type', () => {
       tag: 'disk',
       exclusive: true,
       version: 1,
+      sandbox: true,
     });
   });
 

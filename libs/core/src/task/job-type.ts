@@ -154,6 +154,11 @@ export interface JobTypeOptions {
    * job to others, and one whose code has a higher one gets the older payload with its version.
    */
   version?: number;
+  /**
+   * Whether each attempt runs in a process of its own, which is killed when it does not stop within `cancelGrace`: for
+   * code that may block, crash or take too much memory. Default false.
+   */
+  sandbox?: boolean;
 }
 
 /** The policies with their defaults and durations in milliseconds. */
@@ -171,6 +176,7 @@ export interface JobTypePolicy {
   concurrency: number | undefined;
   rateLimit: { max: number; perMs: number } | undefined;
   version: number;
+  sandbox: boolean;
 }
 
 /** A class that carries `@JobType`. Its constructor's parameters are whatever the application injects. */
@@ -229,6 +235,7 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
       perMs: limitMs(options.name, 'rateLimit.per', options.rateLimit.per),
     },
     version,
+    sandbox: options.sandbox ?? false,
   };
   return (target) => {
     policies.set(target, policy);

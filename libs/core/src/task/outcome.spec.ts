@@ -7,6 +7,7 @@ import {
   CRASH_BUDGET,
   errorMessage,
   type Outcome,
+  outcomeOfLoneDeath,
   outcomeOfLostLease,
   outcomeOfReturn,
   outcomeOfThrow,
@@ -140,21 +141,48 @@ describe('an attempt that threw', () => {
 });
 
 describe('an attempt whose lease ended without a word', () => {
+  test('case C12: is tried again while attempts are left, and costs a resumable task nothing', () => {
+    expect(gist(outcomeOfLostLease(POLICY))).toBe('retrying crashed');
+    expect(gist(outcomeOfLostLease(LAST))).toBe('failed crashed');
+    expect(gist(outcomeOfLostLease(RESUMABLE))).toBe('queued');
+    expect(gist(outcomeOfLostLease({ ...LAST, resumable: true }))).toBe('queued');
+  });
+});
+
+describe('a process that died while its task ran alone', () => {
   test.each([
-    [0, 'retrying crashed', 'failed crashed', 'queued'],
-    [1, 'retrying crashed', 'failed crashed', 'queued'],
+    [0, 'retrying crashed', 'failed crashed', 'retrying crashed'],
+    [1, 'retrying crashed', 'failed crash_loop', 'retrying crashed'],
     [2, 'failed crash_loop', 'failed crash_loop', 'failed crash_loop'],
     [3, 'failed crash_loop', 'failed crash_loop', 'failed crash_loop'],
   ])(
     'and %i times before, is %s, on its last attempt %s, if resumable %s',
     (crashes, early, last, resumable) => {
-      expect(gist(outcomeOfLostLease({ ...POLICY, crashes }))).toBe(early);
-      expect(gist(outcomeOfLostLease({ ...LAST, crashes }))).toBe(last);
-      expect(gist(outcomeOfLostLease({ ...LAST, resumable: true, crashes }))).toBe(resumable);
+      expect(gist(outcomeOfLoneDeath({ ...POLICY, crashes }, 'exit code 1'))).toBe(early);
+      expect(gist(outcomeOfLoneDeath({ ...LAST, crashes }, 'exit code 1'))).toBe(last);
+      expect(gist(outcomeOfLoneDeath({ ...LAST, resumable: true, crashes }, 'exit code 1'))).toBe(resumable);
     },
   );
 
-  test('may end so three times in all', () => {
+  test('waits as after a failure, says how it died, and costs a resumable task no attempt', () => {
+    expect(outcomeOfLoneDeath({ ...POLICY, crashes: 1 }, 'signal SIGKILL')).toEqual({
+      status: 'retrying',
+      error: {
+        code: 'crashed',
+        message: 'Its process died 2 times (signal SIGKILL) while it ran alone.',
+        taskId: 'task-1',
+        attempt: 1,
+      },
+      delayMs: 50,
+      charged: true,
+    });
+    expect(outcomeOfLoneDeath({ ...RESUMABLE, crashes: 0 }, 'exit code 1')).toMatchObject({
+      error: { message: 'Its process died once (exit code 1) while it ran alone.' },
+      charged: false,
+    });
+  });
+
+  test('may happen three times in all', () => {
     expect(CRASH_BUDGET).toBe(3);
   });
 });

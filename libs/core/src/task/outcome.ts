@@ -79,19 +79,44 @@ export function outcomeOfThrow(
   }
 }
 
-/** Leases of a task that may end under it before it is taken for the killer of its workers. */
-export const CRASH_BUDGET = 3;
-
-/** Judges a task whose lease ended without a word from its worker. `crashes` counts earlier ones. */
+/** Judges a task whose lease ended without a word from its worker. Nobody is blamed: its neighbours died with it. */
 export function outcomeOfLostLease(
-  policy: AttemptPolicy & { crashes: number },
+  policy: AttemptPolicy,
 ): { status: 'queued' } | Extract<Outcome, { status: 'failed' | 'retrying' }> {
-  if (policy.crashes + 1 >= CRASH_BUDGET) {
-    const message = `The worker died ${CRASH_BUDGET} times while it ran this task.`;
-    return { status: 'failed', error: failure('crash_loop', message, policy) };
-  }
   if (policy.resumable) return { status: 'queued' };
   return failedAttempt('crashed', 'The worker died, or was cut off, before the attempt ended.', policy);
+}
+
+/** How often a task may die alone before it is taken for the killer. */
+export const CRASH_BUDGET = 3;
+
+/** What a death alone made of a task; `charged` tells whether it also costs an attempt. */
+export type LoneDeathOutcome = Extract<Outcome, { status: 'failed' | 'retrying' }> & { charged: boolean };
+
+/**
+ * Judges a task whose process died while nothing else ran in it. A resumable task pays no attempt, but every death
+ * counts against the budget.
+ * @param crashes earlier deaths of that kind
+ * @param how what the process left, such as `signal SIGKILL` or `exit code 1`
+ */
+export function outcomeOfLoneDeath(
+  policy: AttemptPolicy & { crashes: number },
+  how: string,
+): LoneDeathOutcome {
+  const deaths = policy.crashes + 1;
+  const message = `Its process died ${deaths === 1 ? 'once' : `${deaths} times`} (${how}) while it ran alone.`;
+  const spent = deaths >= CRASH_BUDGET || (!policy.resumable && policy.attempt >= policy.maxAttempts);
+  if (spent) {
+    const code = deaths > 1 ? 'crash_loop' : 'crashed';
+    return { status: 'failed', error: failure(code, message, policy), charged: true };
+  }
+  const delayMs = backoffMs(policy.backoff, policy.resumable ? deaths : policy.attempt);
+  return {
+    status: 'retrying',
+    error: failure('crashed', message, policy),
+    delayMs,
+    charged: !policy.resumable,
+  };
 }
 
 function failedAttempt(

@@ -20,6 +20,8 @@ export class EngineMetrics {
   readonly circuit;
   readonly exits;
   readonly running;
+  readonly sandboxes;
+  readonly loneDeaths;
 
   constructor(metrics: Metrics, database: Database) {
     this.claims = metrics.counter('longhaul_claims_total', 'Deliveries by what their claim answered', [
@@ -66,6 +68,11 @@ export class EngineMetrics {
       'result',
     ]);
     this.running = metrics.gauge('longhaul_running_tasks', 'Handlers that run in this process');
+    this.sandboxes = metrics.gauge('longhaul_sandboxes', 'Processes that run one task each');
+    this.loneDeaths = metrics.counter(
+      'longhaul_lone_deaths_total',
+      'Processes that died while they ran a task alone',
+    );
     const races = metrics.counter(
       'longhaul_races_retried_total',
       'Transactions repeated after a deadlock or race',

@@ -1,4 +1,11 @@
-import { cleanJson, type JobView, type Json, type TaskContext, type Transaction } from '@app/core';
+import {
+  cleanJson,
+  type JobView,
+  type Json,
+  type TaskContext,
+  type TaskView,
+  type Transaction,
+} from '@app/core';
 import type { Logger } from '@app/platform/observability/logger.js';
 import type { RunningTask } from './running-tasks.js';
 
@@ -21,6 +28,12 @@ export function jobView({ task }: RunningTask): JobView {
     payloadVersion: task.payloadVersion,
     createdAt: task.jobCreatedAt,
   };
+}
+
+/** The task of an attempt, as its handler sees it. */
+export function taskView({ task }: RunningTask): TaskView {
+  const { taskId, key, position, attempt, payload } = task;
+  return { taskId, key, position, attempt, payload, checkpoint: task.checkpoint ?? undefined };
 }
 
 /**

@@ -1,12 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import {
-  type AttemptPolicy,
-  DEFAULT_BACKOFF,
-  type JobHandler,
-  type Outcome,
-  outcomeOfReturn,
-  outcomeOfThrow,
-} from '@app/core';
+import { type AttemptPolicy, DEFAULT_BACKOFF, type JobHandler, type Outcome } from '@app/core';
 import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
@@ -15,6 +8,8 @@ import { AttemptAborts } from '../cancellation/attempt-aborts.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import { Sweeper } from '../queue/sweeper.js';
+import type { SandboxedAttempt } from '../sandbox/sandboxed-attempt.js';
+import { Sandboxes } from '../sandbox/sandboxes.js';
 import type { ClaimedTask } from '../store/claim-tasks.js';
 import { lookAgain } from '../store/dispatch.js';
 import { commitEffect, StaleFenceError } from '../store/commit-effect.js';
@@ -25,12 +20,13 @@ import { FinalizePoke } from '../syncer/finalize-poke.js';
 import { type Settlement, settle } from './attempt.js';
 import { EngineHealth } from './engine-health.js';
 import { EngineMetrics } from './engine-metrics.js';
+import { type Ended, judgeAttempt, type Judgement } from './judge-attempt.js';
 import { patiently } from './patiently.js';
 import { PlanRunner } from './plan-runner.js';
 import { ProgressFlusher } from './progress-flusher.js';
 import { RunningTask, RunningTasks } from './running-tasks.js';
 import { Slots } from './slots.js';
-import { taskContext } from './task-context.js';
+import { taskContext, taskView } from './task-context.js';
 import { TaskWrites } from './task-writes.js';
 
 /** The grace of a type that says nothing of its own; see JobTypeOptions.cancelGrace. */
@@ -61,6 +57,7 @@ export class TaskExecutor {
     private readonly aborts: AttemptAborts,
     private readonly progress: ProgressFlusher,
     private readonly plans: PlanRunner,
+    private readonly sandboxes: Sandboxes,
     private readonly bus: CancelBus,
     private readonly poke: FinalizePoke,
     private readonly sweeper: Sweeper,
@@ -146,7 +143,9 @@ export class TaskExecutor {
     const { task } = running;
     const handler = this.types.handlerOf(task);
     if (!handler) throw new Error(`A task of ${task.type} was claimed without its code.`);
-    const work = this.run(running, handler);
+    const alone = this.types.find(task.type)?.sandbox || task.suspect;
+    const sandbox = alone ? this.sandboxes.open(running) : undefined;
+    const work = this.run(running, sandbox ?? handler);
     this.metrics.running.inc();
     const ended = () => {
       this.metrics.running.dec();
@@ -154,7 +153,12 @@ export class TaskExecutor {
     };
     void work.then(ended, ended);
     const grace = this.types.find(task.type)?.cancelGraceMs ?? CANCEL_GRACE_MS;
-    const settled = await this.limited(running, settle(work, running, grace));
+    const settled = await this.limited(running, settle(work, running, grace), sandbox);
+    if (settled.kind === 'unstoppable' && sandbox) {
+      await sandbox.kill();
+      await work.catch(() => {});
+      return this.conclude(running, { kind: 'killed' });
+    }
     if (settled.kind === 'unstoppable') this.giveUp(work, release);
     await this.conclude(running, settled);
   }
@@ -193,11 +197,7 @@ export class TaskExecutor {
       },
     });
     if (task.kind === 'plan') return this.plans.run(running, handler, context);
-    const { taskId, key, position, attempt, payload } = task;
-    return handler.run(
-      { taskId, key, position, attempt, payload, checkpoint: task.checkpoint ?? undefined },
-      context,
-    );
+    return handler.run(taskView(running), context);
   }
 
   /** The attempt no longer holds its task: its signal is raised, and its handler is left with that reason. */
@@ -206,51 +206,58 @@ export class TaskExecutor {
     running.throwIfAborted();
   }
 
-  /** Raises the signal when the attempt takes longer than its type allows. */
-  private async limited(running: RunningTask, settled: Promise<Settlement>): Promise<Settlement> {
+  /** Raises the signal when the attempt takes longer than its type allows; what goes before its begin is not counted. */
+  private async limited(
+    running: RunningTask,
+    settled: Promise<Settlement>,
+    sandbox: SandboxedAttempt | undefined,
+  ): Promise<Settlement> {
     const limit = this.types.find(running.task.type)?.timeoutMs;
-    const timer =
-      limit === undefined ? undefined : setTimeout(() => this.aborts.abort(running, 'timeout'), limit);
+    if (limit === undefined) return settled;
+    let timer: NodeJS.Timeout | undefined;
+    const start = () => {
+      timer = setTimeout(() => this.aborts.abort(running, 'timeout'), limit);
+    };
+    if (sandbox) sandbox.onBegin = start;
+    else start();
     return settled.finally(() => clearTimeout(timer));
   }
 
-  private async conclude(running: RunningTask, settled: Settlement): Promise<void> {
-    const reason = running.abortReason;
-    const policy = this.policy(running.task);
-    const outcome =
-      settled.kind === 'returned'
-        ? outcomeOfReturn(settled.value, reason, policy)
-        : outcomeOfThrow(settled.kind === 'threw' ? settled.error : running.signal.reason, reason, policy);
+  private async conclude(running: RunningTask, ended: Ended): Promise<void> {
+    const { task } = running;
+    const { outcome, more } = judgeAttempt(ended, running.abortReason, {
+      ...this.policy(task),
+      crashes: task.crashes,
+    });
     if (outcome.status === 'dropped') {
-      this.progress.forget(running.task.taskId);
+      this.progress.forget(task.taskId);
       // Given up because Postgres was out of reach: if nobody has taken the task over, it is handed back uncharged.
-      if (running.abortReason === 'lease-lost' && settled.kind !== 'unstoppable') {
+      if (running.abortReason === 'lease-lost' && ended.kind !== 'unstoppable') {
         return this.write(running, { status: 'paused' }, 0);
       }
       if (running.abortReason === 'canceled') {
-        this.aborts.note(running, settled.kind === 'unstoppable' ? 'fenced' : 'stopped');
+        this.aborts.note(running, ended.kind === 'unstoppable' ? 'fenced' : 'stopped');
       }
       return;
     }
-    if (outcome.status === 'completed') this.progress.forget(running.task.taskId);
-    else await this.progress.flushTask(running.task.taskId);
-    await this.write(running, outcome, outcome.status === 'retrying' ? outcome.delayMs : 0);
+    if (more.suspicion === 'alone') {
+      this.metrics.loneDeaths.inc();
+      const reason = 'error' in outcome ? outcome.error.message : '';
+      this.logger.warn({ jobId: task.jobId, taskId: task.taskId, reason }, 'a task has ended its process');
+    }
+    if (outcome.status === 'completed') this.progress.forget(task.taskId);
+    else await this.progress.flushTask(task.taskId);
+    await this.write(running, outcome, outcome.status === 'retrying' ? outcome.delayMs : 0, more);
   }
 
   private async write(
     running: RunningTask,
     outcome: Exclude<Outcome, { status: 'dropped' }>,
     delayMs: number,
+    more: Judgement['more'] = { charged: false },
   ): Promise<void> {
-    const { task } = running;
-    const member: FinishMember = {
-      taskId: task.taskId,
-      fence: task.fence,
-      delayMs,
-      expired: false,
-      charged: outcome.status !== 'paused',
-      ...outcome,
-    };
+    const { taskId, fence } = running.task;
+    const member: FinishMember = { taskId, fence, delayMs, expired: false, ...outcome, ...more };
     const finish = await this.writes.finish(member, this.goingDown.signal);
     if (finish) await this.tell(running, finish);
   }
@@ -286,12 +293,15 @@ export class TaskExecutor {
     const interrupt = setTimeout(() => {
       for (const running of this.running.all()) this.aborts.abort(running, 'shutdown');
     }, grace / 2);
+    // What does not heed that has its process taken away while there is still time to write what became of it.
+    const killing = setTimeout(() => this.sandboxes.killAll(), grace);
     const over = setTimeout(() => this.goingDown.abort(), grace + 1000);
     const given = new Promise<void>((resolve) =>
       this.goingDown.signal.addEventListener('abort', () => resolve()),
     );
     await Promise.race([Promise.allSettled(this.inHand), given]);
     clearTimeout(interrupt);
+    clearTimeout(killing);
     clearTimeout(over);
     this.goingDown.abort();
   }

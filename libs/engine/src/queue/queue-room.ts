@@ -1,4 +1,5 @@
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { isSandbox } from '@app/platform/config/sandbox-environment.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { readWindows } from '../store/held-tasks.js';
 import { TaskSender } from './task-sender.js';
@@ -28,7 +29,8 @@ export class QueueRoom implements OnApplicationBootstrap, OnModuleDestroy {
   ) {}
 
   onApplicationBootstrap(): void {
-    void this.watch();
+    // A process that runs one task for a worker accepts too little to ask for it.
+    if (!isSandbox()) void this.watch();
   }
 
   onModuleDestroy(): void {

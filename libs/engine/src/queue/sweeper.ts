@@ -210,6 +210,7 @@ export class Sweeper {
       delayMs: outcome.status === 'retrying' ? outcome.delayMs : 0,
       charged: outcome.status !== 'queued',
       expired: true,
+      ...(task.workerDead ? { suspicion: 'raised' as const } : {}),
       ...('error' in outcome ? { error: outcome.error } : {}),
     };
   }

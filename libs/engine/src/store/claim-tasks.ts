@@ -28,6 +28,10 @@ export interface ClaimedTask {
   payloadVersion: number;
   checkpoint: Json | null;
   jobCreatedAt: Date;
+  /** Whether it ran when a worker died. */
+  suspect: boolean;
+  /** Deaths of its process while it ran alone. */
+  crashes: number;
 }
 
 /**
@@ -80,7 +84,8 @@ export async function claimTasks(
         ORDER BY d.id FOR UPDATE OF d SKIP LOCKED
       ) l WHERE d.id = l.id AND d.kind = l.kind
     ), seen AS MATERIALIZED (
-      SELECT t.id, t.job_id, t.kind, t.status, t.fence, t.attempt, t.position, m.nonce AS claim, t.nonce = m.nonce AS again
+      SELECT t.id, t.job_id, t.kind, t.status, t.fence, t.attempt, t.position, t.suspect, t.crashes, m.nonce AS claim,
+        t.nonce = m.nonce AS again
       FROM m JOIN tasks t ON t.id = m.task_id LEFT JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
       WHERE (m.epoch IS NULL OR d.epoch IS NULL OR d.epoch = m.epoch) AND d.gate IS DISTINCT FROM 'held'
         AND t.id NOT IN (SELECT id FROM paused)
@@ -109,7 +114,7 @@ export async function claimTasks(
         started_at = COALESCE(t.started_at, clock_timestamp())
       FROM locked l WHERE t.id = l.id
       RETURNING t.id, t.job_id, t.kind, t.fence, t.attempt, t.position, l.generation, l.version, l.owner_id, l.type,
-        l.max_attempts, l.resumable, l.payload, l.payload_version, l.created_at
+        l.max_attempts, l.resumable, l.payload, l.payload_version, l.created_at, t.suspect, t.crashes
     ), d AS (
       UPDATE dispatch d SET look_again_at = clock_timestamp() + make_interval(secs => ${lease}::float8)
       FROM claimed c WHERE d.id = c.id AND d.kind = c.kind
@@ -117,7 +122,7 @@ export async function claimTasks(
       SELECT * FROM claimed
       UNION ALL
       SELECT s.id, s.job_id, s.kind, s.fence, s.attempt, s.position, j.generation, j.version, j.owner_id, j.type,
-        j.max_attempts, j.resumable, j.payload, j.payload_version, j.created_at
+        j.max_attempts, j.resumable, j.payload, j.payload_version, j.created_at, s.suspect, s.crashes
       FROM seen s JOIN jobs j ON j.id = s.job_id WHERE s.status = 'active' AND s.again
     ), limited AS (
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
@@ -140,7 +145,8 @@ export async function claimTasks(
     SELECT c.id::text AS member, 'claimed' AS outcome,
       c.id::text AS "taskId", c.job_id::text AS "jobId", c.kind, c.fence, c.attempt, c.position,
       c.owner_id AS "ownerId", c.type, c.max_attempts AS "maxAttempts", c.resumable, c.generation,
-      i.key, COALESCE(i.payload, c.payload) AS payload, c.payload AS "jobPayload", c.payload_version AS "payloadVersion", o.checkpoint, c.created_at AS "jobCreatedAt"
+      i.key, COALESCE(i.payload, c.payload) AS payload, c.payload AS "jobPayload", c.payload_version AS "payloadVersion", o.checkpoint, c.created_at AS "jobCreatedAt",
+      c.suspect, c.crashes
     FROM mine c
       LEFT JOIN task_inputs i ON i.job_id = c.job_id AND i.position = c.position
       LEFT JOIN task_outputs o ON o.task_id = c.id
@@ -148,7 +154,7 @@ export async function claimTasks(
     SELECT s.id::text, CASE
         WHEN NOT (s.status = ANY(${open}::text[]) AND j.status IN ('queued', 'active')) THEN 'not-open'
         WHEN j.id IN (SELECT id FROM mute) THEN 'lacking' ELSE 'busy' END,
-      NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+      NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM seen s JOIN jobs j ON j.id = s.job_id
     WHERE (s.id NOT IN (SELECT id FROM mine)) IS TRUE`;
   const found = new Map(rows.map((row) => [row.member, toResult(row)]));

@@ -38,12 +38,13 @@ export interface DueTask extends Delivery {
   status: TaskStatus;
   fence: number;
   attempt: number;
-  crashes: number;
   maxAttempts: number;
   resumable: boolean;
   leaseEnded: boolean;
   /** Whether it waits to be admitted from now on; it was not sent, or to another life of Redis. */
   held: boolean;
+  /** Whether its worker has stopped, is unknown, or has not beaten for a lease. */
+  workerDead: boolean;
 }
 
 /**
@@ -64,7 +65,7 @@ export async function takeDueTasks(
         AND look_again_at > statement_timestamp() - make_interval(secs => ${backMs / 1000}::float8)
       ORDER BY look_again_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     ), state AS MATERIALIZED (
-      SELECT d.id, d.kind, t.status, t.fence, t.attempt, t.crashes, u.lease_until,
+      SELECT d.id, d.kind, t.status, t.fence, t.attempt, t.worker, u.lease_until,
         t.status = 'active' AND u.lease_until > clock_timestamp() AS leased,
         t.status <> 'active' AND d.incarnation = '' AS held, j.owner_id, j.type, j.rank, j.generation, j.max_attempts, j.resumable
       FROM due d JOIN tasks t ON t.id = d.id JOIN jobs j ON j.id = d.job_id CROSS JOIN LATERAL (
@@ -80,8 +81,12 @@ export async function takeDueTasks(
       RETURNING d.id, d.kind, d.job_id, d.queue, d.epoch, d.look_again_at
     )
     SELECT m.id::text AS "taskId", m.kind, m.queue, m.epoch, m.look_again_at::text AS mark, m.job_id::text AS "jobId", s.type, s.generation, s.status, s.fence,
-      s.attempt, s.crashes, s.max_attempts AS "maxAttempts", s.resumable,
-      s.status = 'active' AS "leaseEnded", s.held
+      s.attempt, s.max_attempts AS "maxAttempts", s.resumable,
+      s.status = 'active' AS "leaseEnded", s.held,
+      s.status = 'active' AND NOT EXISTS (
+        SELECT FROM workers w WHERE w.id = s.worker AND w.stopped_at IS NULL
+          AND w.seen_at > clock_timestamp() - make_interval(secs => ${leaseMs / 1000}::float8)
+      ) AS "workerDead"
     FROM moved m JOIN state s ON s.id = m.id AND s.kind = m.kind
     WHERE NOT s.leased`;
 }

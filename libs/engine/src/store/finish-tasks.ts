@@ -17,6 +17,11 @@ export interface FinishMember {
   charged: boolean;
   /** Written by the sweeper for a worker that fell silent: applied only if the lease has really ended. */
   expired: boolean;
+  /**
+   * What the end tells of the task: `raised`, its worker died and it may be why; `alone`, its process died while nothing
+   * else ran in it, which counts against its crash budget; `cleared`, it came to an ordinary end. Default: nothing.
+   */
+  suspicion?: 'raised' | 'alone' | 'cleared';
 }
 
 /**
@@ -79,6 +84,7 @@ async function writeFinishes(
     delay: member.delayMs / 1000,
     charged: member.charged,
     expired: member.expired,
+    suspicion: member.suspicion,
   }));
   const skip = wait ? Prisma.empty : Prisma.sql`SKIP LOCKED`;
   return sql.$queryRaw<Row[]>`
@@ -86,7 +92,8 @@ async function writeFinishes(
       SELECT clock_timestamp() AS at
     ), m AS MATERIALIZED (
       SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-        AS m(id uuid, fence int, status text, result jsonb, error jsonb, delay float8, charged boolean, expired boolean)
+        AS m(id uuid, fence int, status text, result jsonb, error jsonb, delay float8, charged boolean, expired boolean,
+          suspicion text)
     ), seen AS MATERIALIZED (
       SELECT t.id, t.job_id, t.status, t.fence, t.lease_until, d.gate IS NOT DISTINCT FROM 'admitted' AS counted
       FROM m JOIN tasks t ON t.id = m.id LEFT JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
@@ -97,14 +104,15 @@ async function writeFinishes(
       ORDER BY id FOR NO KEY UPDATE ${skip}
     ), locked AS MATERIALIZED (
       SELECT t.id, t.job_id, t.kind, t.worker, t.attempt, t.progress, m.fence, m.status, m.result, m.error, m.delay,
-        m.charged, m.expired
+        m.charged, m.suspicion
       FROM tasks t JOIN m ON m.id = t.id
       WHERE COALESCE(t.job_id IN (SELECT id FROM j) AND t.status = 'active' AND t.fence = m.fence
         AND (NOT m.expired OR t.lease_until < clock_timestamp()), false)
       ORDER BY t.id FOR NO KEY UPDATE OF t
     ), up AS (
       UPDATE tasks t SET status = l.status, lease_until = NULL,
-        attempt = t.attempt - (NOT l.charged)::int, crashes = t.crashes + l.expired::int,
+        attempt = t.attempt - (NOT l.charged)::int, crashes = t.crashes + COALESCE(l.suspicion = 'alone', false)::int,
+        suspect = CASE WHEN l.suspicion IS NULL THEN t.suspect ELSE l.suspicion <> 'cleared' END,
         progress = CASE WHEN l.status = 'completed' THEN 100 ELSE t.progress END,
         finished_at = CASE WHEN l.status IN ('completed', 'failed') THEN (SELECT at FROM ended) END
       FROM locked l WHERE t.id = l.id

@@ -70,7 +70,7 @@ function retryOnce(
         ORDER BY t.id FOR NO KEY UPDATE OF t
       ), t AS (
         UPDATE tasks t SET status = 'queued', generation = t.generation + 1, fence = t.fence + 1, attempt = 0, crashes = 0,
-          nonce = NULL, worker = NULL, started_at = NULL, finished_at = NULL
+          suspect = false,          nonce = NULL, worker = NULL, started_at = NULL, finished_at = NULL
         FROM o WHERE t.id = o.id
       )
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at, gate, owner_id, type, rank)

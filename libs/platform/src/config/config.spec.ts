@@ -34,6 +34,7 @@ describe('the settings', () => {
       DATABASE_POOL: 10,
       REDIS_PREFIX: 'lh',
       MAX_CONCURRENT_TASKS: availableParallelism(),
+      MAX_SANDBOXES: availableParallelism(),
       LEASE: 10_000,
       SWEEP_INTERVAL: 250,
       SYNC_CRON: '*/5 * * * * *',
@@ -46,6 +47,8 @@ describe('the settings', () => {
       LOG_LEVEL: 'info',
       runsTasks: true,
       servesApi: false,
+      sandboxed: false,
+      given: LEAST,
     });
   });
 
@@ -71,6 +74,11 @@ describe('the settings', () => {
       expect(loadConfig({ ...LEAST, SERVICE_TYPE })).toMatchObject({ SERVICE_TYPE, runsTasks, servesApi });
     },
   );
+
+  test('of a process that runs one task for a worker: it does nothing else, whatever its role', () => {
+    const config = loadConfig({ ...LEAST, SERVICE_TYPE: 'all', LONGHAUL_SANDBOX: '1' });
+    expect(config).toMatchObject({ sandboxed: true, runsTasks: false, servesApi: false });
+  });
 
   test.each([undefined, ''])('name SERVICE_TYPE and its values when it is %j', (SERVICE_TYPE) => {
     expect(SERVICE_TYPES).toEqual(['api', 'task-worker', 'all']);
@@ -118,6 +126,7 @@ describe('a bad value', () => {
     REDIS_URL: `:${secret}@host`,
     REDIS_PREFIX: `${secret}!`,
     MAX_CONCURRENT_TASKS: secret,
+    MAX_SANDBOXES: secret,
     WORKER_TAGS: `${secret}!`,
     LEASE: secret,
     SWEEP_INTERVAL: secret,
@@ -169,6 +178,8 @@ describe('one setting', () => {
     ['DATABASE_POOL', '200', 200],
     ['MAX_CONCURRENT_TASKS', '1', 1],
     ['MAX_CONCURRENT_TASKS', '1000', 1_000],
+    ['MAX_SANDBOXES', '1', 1],
+    ['MAX_SANDBOXES', '1000', 1_000],
     ['LEASE', '500ms', 500],
     ['LEASE', '10m', 600_000],
     ['SWEEP_INTERVAL', '10ms', 10],
@@ -201,6 +212,7 @@ describe('one setting', () => {
     ['PORT', ['-1', '65536', '80.5', '0x50', '1e3', ' 80', '80 ']],
     ['DATABASE_POOL', ['1', '201']],
     ['MAX_CONCURRENT_TASKS', ['0', '1001', 'auto']],
+    ['MAX_SANDBOXES', ['0', '1001', 'auto']],
     ['LEASE', ['10', '10 s', '1.5s', '-1s', '499ms', '601s', '0s', '1w', '1h30m', '9999999999ms', '10S']],
     ['SWEEP_INTERVAL', ['9ms', '61s', '0ms']],
     ['METRICS_PORT', ['0', '65536', 'x']],

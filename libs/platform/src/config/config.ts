@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { delimiter, isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { isCron } from './cron.js';
+import { isSandbox } from './sandbox-environment.js';
 
 export const SERVICE_TYPES = ['api', 'task-worker', 'all'] as const;
 
@@ -75,6 +76,7 @@ export const ENVIRONMENT = z.object({
     .default('lh')
     .meta({ takes: 'lower-case letters, digits and dashes' }),
   MAX_CONCURRENT_TASKS: whole(availableParallelism(), 1, 1000),
+  MAX_SANDBOXES: whole(availableParallelism(), 1, 1000),
   WORKER_TAGS: tags.optional(),
   MAX_ACTIVE_PER_OWNER: z
     .string()
@@ -115,7 +117,14 @@ export const ENVIRONMENT = z.object({
 export type Environment = z.output<typeof ENVIRONMENT>;
 
 /** The validated settings of this process. Durations are in milliseconds. */
-export type Config = Environment & { runsTasks: boolean; servesApi: boolean };
+export type Config = Environment & {
+  runsTasks: boolean;
+  servesApi: boolean;
+  /** Whether this process runs one task for the worker that has started it, and nothing else. */
+  sandboxed: boolean;
+  /** The variables as they were given, for a process that is to have the same settings. */
+  given: Record<string, string>;
+};
 
 /**
  * Reads and checks the settings.
@@ -123,24 +132,26 @@ export type Config = Environment & { runsTasks: boolean; servesApi: boolean };
  */
 export function loadConfig(env: Record<string, string | undefined> = process.env): Config {
   // An empty variable is what a compose file makes of an unset one, except where a list must not be empty.
-  const given = Object.fromEntries(
-    Object.keys(ENVIRONMENT.shape)
-      .filter((name) => env[name] !== undefined && (env[name] !== '' || name === 'WORKER_TAGS'))
-      .map((name) => [name, env[name]]),
-  );
+  const given: Record<string, string> = {};
+  for (const name of Object.keys(ENVIRONMENT.shape)) {
+    const value = env[name];
+    if (value !== undefined && (value !== '' || name === 'WORKER_TAGS')) given[name] = value;
+  }
   const parsed = ENVIRONMENT.safeParse(given);
   if (!parsed.success)
     throw new ConfigError(
       describe([...new Set(parsed.error.issues.map((issue) => String(issue.path[0])))], given),
     );
   const config = parsed.data;
-  const runsTasks = config.SERVICE_TYPE !== 'api';
+  const sandboxed = isSandbox(env);
+  const runsTasks = !sandboxed && config.SERVICE_TYPE !== 'api';
   if (runsTasks && config.CATALOG_URL === undefined) {
     throw new ConfigError(
       `CATALOG_URL is not set: with SERVICE_TYPE=${config.SERVICE_TYPE} it must be ${takes('CATALOG_URL')}.`,
     );
   }
-  return { ...config, runsTasks, servesApi: config.SERVICE_TYPE !== 'task-worker' };
+  const servesApi = !sandboxed && config.SERVICE_TYPE !== 'task-worker';
+  return { ...config, runsTasks, servesApi, sandboxed, given };
 }
 
 function describe(names: string[], given: Record<string, unknown>): string {
