@@ -18,7 +18,7 @@ import { answer, Counter, inFlight } from './program.js';
 const [role, databaseUrl = '', redisUrl = '', prefix = ''] = process.argv.slice(2);
 const OWNER = { ownerId: 'bench', actor: 'key:bench' };
 const OPEN = 'SELECT FROM jobs WHERE finished_at IS NULL LIMIT 1';
-const SETTLED = `UPDATE dispatch SET look_again_at = clock_timestamp() + interval '1 minute'`;
+const SETTLED = `UPDATE dispatch SET look_again_at = clock_timestamp() + interval '1 minute' WHERE gate IS DISTINCT FROM 'held'`;
 
 const ran = new Counter();
 
@@ -39,8 +39,8 @@ const commands = {
   pause: () => queue.pause(),
   /** Lets the worker take what is there; answers the milliseconds until the end of the last job can be read. */
   drain: async ({ tasks }: { tasks: number }) => {
-    // Accepted is not sent: the queue has to be full first.
-    while ((await queue.getWaitingCount()) < tasks) await delay(5);
+    // As many messages as there are slots wait in Redis; the others are admitted while the queue is emptied.
+    while ((await queue.getWaitingCount()) < Math.min(tasks, config.MAX_CONCURRENT_TASKS)) await delay(5);
     // They were sent a moment ago and wait for us, not for the sweeper, which would look at them after 2 s.
     await client.query(SETTLED);
     const done = ran.until(tasks);

@@ -2,10 +2,15 @@ import { existsSync } from 'node:fs';
 import { measureCancelLatency } from './cancel-latency.js';
 import { measureDueTimes } from './due-times.js';
 import { measureEngine } from './engine.js';
+import { measureFairness } from './fairness.js';
 
 const BENCHMARKS: Record<string, { about: string; run: () => Promise<void> }> = {
   engine: { about: 'jobs accepted and tasks drained per second, beside bare BullMQ', run: measureEngine },
   due: { about: 'how late jobs with a time begin', run: measureDueTimes },
+  fair: {
+    about: 'how long a flood of one owner keeps another back, and how true an estimate is',
+    run: measureFairness,
+  },
   cancel: { about: 'how long a cancel takes to reach two workers', run: measureCancelLatency },
 };
 

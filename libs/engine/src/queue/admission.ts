@@ -4,6 +4,7 @@ import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { EngineMetrics } from '../execution/engine-metrics.js';
+import { WorkerIdentity } from '../execution/worker-identity.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import { admitTasks, lookAtQueues } from '../store/admit-tasks.js';
 import { type Delivery, lookAgain } from '../store/dispatch.js';
@@ -24,6 +25,7 @@ export class Admission {
     private readonly database: Database,
     private readonly sender: TaskSender,
     private readonly types: JobTypeRegistry,
+    private readonly identity: WorkerIdentity,
     private readonly metrics: EngineMetrics,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -44,9 +46,12 @@ export class Admission {
     const held = queues.some((queue) => queue.held && !queue.paused);
     const settled = queues.every(({ window, slots, backlogged }) => window === slots && !backlogged);
     if (!held && settled) return none;
+    const countedAt = performance.now();
     const waiting = await this.sender.depths(this.names);
     const admission = await admitTasks(main, {
+      by: this.identity.id,
       waiting,
+      countedAt,
       limits: this.types.limits,
       perOwner: this.config.MAX_ACTIVE_PER_OWNER,
       leaseMs: this.config.LEASE,

@@ -12,10 +12,17 @@ const LONGEST_PASS_MS = 3000;
 /** Over how long the rate of a queue is averaged. */
 const RATE_MS = 10_000;
 
+/** By then what another process has admitted is in Redis, or will be found by the sweeper. */
+const SENT_MS = 50;
+
 /** What a pass needs to know beside the rows. */
 export interface AdmissionOptions {
+  /** Who admits. */
+  by: string;
   /** Messages that wait in Redis, by queue: the queues that are looked at. */
   waiting: ReadonlyMap<string, number>;
+  /** When these were counted, by `performance.now()`. */
+  countedAt: number;
   /** The types that this process knows; tasks of others are left to others. */
   limits: ReadonlyMap<string, TypeLimits>;
   /** Tasks that one owner may have admitted at a time. */
@@ -55,7 +62,7 @@ export async function lookAtQueues(sql: Sql, names: string[], leaseMs: number): 
   return sql.$queryRaw<QueueState[]>`
     SELECT n.name, COALESCE(q."window", 0) AS "window", COALESCE(q.backlogged, false) AS backlogged,
       COALESCE(q.last_owner, '') AS "lastOwner", COALESCE(q.rate, 0) AS rate,
-      COALESCE(extract(epoch FROM clock_timestamp() - q.looked_at) * 1000, 0)::float8 AS "ageMs",
+      COALESCE(extract(epoch FROM clock_timestamp() - q.looked_at) * 1000, 'infinity')::float8 AS "ageMs",
       (SELECT COALESCE(sum(w.slots), 0)::int FROM workers w
         WHERE w.stopped_at IS NULL AND n.name = ANY(w.queues)
           AND w.seen_at > clock_timestamp() - make_interval(secs => ${(2 * leaseMs) / 1000}::float8)) AS slots,
@@ -67,17 +74,23 @@ export async function lookAtQueues(sql: Sql, names: string[], leaseMs: number): 
 
 /**
  * Admits held tasks to their queues: as many as the windows and the limits leave room for, in fair turns. One process
- * at a time; undefined when another one is at it. What is admitted counts as sent when this has committed: what is
+ * at a time; undefined when another one is at it, or was a moment ago. What is admitted counts as sent when this has committed: what is
  * then not sent is found by the sweeper.
  */
 export function admitTasks(client: PrismaClient, options: AdmissionOptions): Promise<Admission | undefined> {
   return inTransaction(
     client,
     async (sql) => {
-      const lock = await sql.$queryRaw<unknown[]>`
-        SELECT key FROM settings WHERE key = 'admission' FOR UPDATE SKIP LOCKED`;
-      if (lock.length === 0) return undefined;
+      const [last] = await sql.$queryRaw<{ by: string }[]>`
+        SELECT value AS by FROM settings WHERE key = 'admission' FOR UPDATE SKIP LOCKED`;
+      if (!last) return undefined;
       const queues = await lookAtQueues(sql, [...options.waiting.keys()], options.leaseMs);
+      if (last.by !== options.by) {
+        // The messages were counted before those of the pass before were sent: they would be admitted twice over.
+        const since = performance.now() - options.countedAt + SENT_MS;
+        if (queues.some(({ ageMs }) => ageMs < since)) return undefined;
+        await sql.$executeRaw`UPDATE settings SET value = ${options.by} WHERE key = 'admission'`;
+      }
       const limits = await readRoom(sql, options.limits, options.perOwner);
       const holders = await readHolders(sql, options.limits);
       const pass: Admission = { admitted: [], more: false, backlogged: false };
@@ -112,7 +125,7 @@ function lessen(room: Map<string, number>, key: string, left: number | undefined
 async function noteQueue(sql: Sql, queue: QueueState, window: number, turn: Turn): Promise<void> {
   // While anything waits, what is admitted is what the workers have taken since the last look.
   const weight = 1 - Math.exp(-queue.ageMs / RATE_MS);
-  const now = queue.ageMs > 0 ? (turn.tasks.length * 1000) / queue.ageMs : 0;
+  const now = (turn.tasks.length * 1000) / Math.max(queue.ageMs, 1);
   const rate = queue.held ? queue.rate + weight * (now - queue.rate) : queue.rate;
   await sql.$executeRaw`
     INSERT INTO queues (name, "window", slots, backlogged, last_owner, rate)

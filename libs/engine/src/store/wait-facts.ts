@@ -3,7 +3,7 @@ import { Prisma, type Sql } from '@app/platform/prisma/database.js';
 import type { TypeLimits } from './type-limits.js';
 
 /** Tasks that are counted before one, at most: an explanation may say less than there are, and must not cost more. */
-const MOST_AHEAD = 10_000;
+const MOST_AHEAD = 100_000;
 
 /** What the rows tell; Redis and the limits in the code are added to it. */
 type Rows = Omit<WaitFacts, 'redisIsAway' | 'sent'>;
