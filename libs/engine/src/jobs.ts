@@ -14,6 +14,7 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { CancelBus } from './cancellation/cancel-bus.js';
+import { AdmissionPoke } from './queue/admission-poke.js';
 import { QueueRoom } from './queue/queue-room.js';
 import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
@@ -43,6 +44,7 @@ export class Jobs {
     private readonly queries: JobQueries,
     private readonly sender: TaskSender,
     private readonly room: QueueRoom,
+    private readonly poke: AdmissionPoke,
     private readonly bus: CancelBus,
     private readonly database: Database,
     @Inject(CONFIG) private readonly config: Config,
@@ -93,12 +95,13 @@ export class Jobs {
     const accepted = tx
       ? ((await acceptJobs(tx, [job], this.sender.incarnation))[0] as Acceptance)
       : await this.accepts.add(job);
-    if (accepted.kind === 'duplicate') throw new DuplicateJobError(accepted.jobId);
+    if (accepted.kind === 'duplicate') throw await this.duplicate(by.ownerId, accepted.jobId, tx);
     if (accepted.kind === 'accepted') {
       const { queue, units, direct } = job;
       this.sender.sendSoon(
         units.slice(0, direct).map(({ taskId, kind }) => ({ taskId, kind, queue, epoch: 1 })),
       );
+      if (direct < units.length && job.runAt === null) this.poke.poke();
       return { job: newJobView(job, accepted.createdAt), replayed: false };
     }
     return this.replay(by.ownerId, accepted, tx);
@@ -164,8 +167,9 @@ export class Jobs {
    */
   async retry(ownerId: string, jobId: string, by: { actor: string }) {
     const retried = await retryJob(this.database.main, ownerId, jobId, by);
-    if (retried?.kind === 'duplicate') throw new DuplicateJobError(retried.jobId);
+    if (retried?.kind === 'duplicate') throw await this.duplicate(ownerId, retried.jobId);
     if (retried?.kind !== 'retried') return retried;
+    this.poke.poke();
     return this.answer('retried', ownerId, jobId);
   }
 
@@ -176,6 +180,15 @@ export class Jobs {
   async resolve(jobId: string, resolution: Resolution, by: { actor: string }) {
     const resolved = await resolveJob(this.database.main, jobId, resolution, by.actor);
     return resolved?.kind === 'resolved' ? this.answer('resolved', resolved.ownerId, jobId) : resolved;
+  }
+
+  /** A type that runs one job at a time may be held by somebody else, of whose jobs nothing is told. */
+  private async duplicate(
+    ownerId: string,
+    jobId: string,
+    tx?: ReturnType<typeof inside>,
+  ): Promise<DuplicateJobError> {
+    return new DuplicateJobError((await this.queries.find(ownerId, jobId, tx)) && jobId);
   }
 
   private async replay(

@@ -26,6 +26,7 @@ import { Explainer } from './explain.js';
 import { Jobs } from './jobs.js';
 import { Pauses } from './pauses.js';
 import { Admission } from './queue/admission.js';
+import { AdmissionPoke } from './queue/admission-poke.js';
 import { QueueRoom } from './queue/queue-room.js';
 import { Sweeper } from './queue/sweeper.js';
 import { TaskConsumer } from './queue/task-consumer.js';
@@ -126,6 +127,7 @@ export class LonghaulModule {
         JobQueries,
         TaskSender,
         QueueRoom,
+        AdmissionPoke,
         CancelBus,
         Jobs,
         Explainer,

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
+import { AdmissionPoke } from './queue/admission-poke.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
 import { DEFAULT_QUEUE } from './store/dispatch.js';
 import { listPauses, type Pause, pauseWork, resumeWork } from './store/pauses.js';
@@ -11,6 +12,7 @@ export class Pauses {
   constructor(
     private readonly database: Database,
     private readonly types: JobTypeRegistry,
+    private readonly poke: AdmissionPoke,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -34,6 +36,7 @@ export class Pauses {
   /** What waits begins in its turn. False when it was not paused. */
   async resume(kind: Pause['kind'], name: string, by: { actor: string }): Promise<boolean> {
     const resumed = await resumeWork(this.database.main, kind, name);
+    if (resumed) this.poke.poke();
     if (resumed) this.logger.info({ kind, name, ...by }, 'work was resumed');
     return resumed;
   }

@@ -85,7 +85,6 @@ const admit = (waiting = 0) =>
   admitTasks(sql, {
     by: 'test',
     waiting: new Map([['default', waiting]]),
-    countedAt: 0,
     limits: new Map([
       ['test.plain', { concurrency: undefined, rate: undefined, oneByOne: false }],
       ['test.few', { concurrency: 1, rate: undefined, oneByOne: false }],
@@ -188,6 +187,31 @@ const STATES: [string, () => Promise<string>, WaitCode[]][] = [
     ['retry-delay'],
   ],
   [
+    'a retry that was sent',
+    async () => {
+      await worker();
+      const jobId = await submit('plain');
+      await admit();
+      await change(jobId, `status = 'retrying', attempt = 1`, `status = 'active'`);
+      return jobId;
+    },
+    ['slot'],
+  ],
+  [
+    'a job behind many of a type that is paused',
+    async () => {
+      await worker();
+      await pauseWork(sql, { kind: 'type', name: 'test.few', actor: 'test', reason: null, until: LATER });
+      await submit('few', { numTask: 50 });
+      const jobId = await submit('plain');
+      const told = await api.app.get(Explainer).explain('alice', jobId);
+      expect(told?.reasons[0]?.message).toContain('is the next one');
+      await resumeWork(sql, 'type', 'test.few');
+      return jobId;
+    },
+    ['turn'],
+  ],
+  [
     'a Catalog that has failed',
     async () => {
       const jobId = await submit('plain');
@@ -204,6 +228,7 @@ const STATES: [string, () => Promise<string>, WaitCode[]][] = [
     'a job that runs',
     async () => {
       const jobId = await submit('plain');
+      await sql.$executeRaw`UPDATE dispatch SET gate = NULL, look_again_at = ${LATER} WHERE job_id = ${jobId}::uuid`;
       await change(jobId, `status = 'active', lease_until = now() + interval '1 hour'`, `status = 'active'`);
       return jobId;
     },

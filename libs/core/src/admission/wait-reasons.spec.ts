@@ -118,7 +118,12 @@ const STATES: [string, Partial<WaitFacts>, WaitCode[], Date | null][] = [
   ['a Catalog that is spared', finalizing({ circuitUntil: LATER, nextAt: PAST }), ['catalog-circuit'], null],
   ['a Catalog that is asked again', finalizing({}), ['catalog-retry'], null],
   ['a job that is being told to the Catalog', finalizing({ nextAt: PAST }), [], null],
-  ['a job of which all that is open runs', { status: 'active', waiting: null }, [], null],
+  [
+    'a job of which all that is open runs, of a type that is paused',
+    { status: 'active', waiting: null, pauses: [{ kind: 'type', reason: null, until: null }] },
+    [],
+    null,
+  ],
   [
     'a job that has ended',
     { status: 'completed', waiting: null, pauses: [{ kind: 'type', reason: null, until: null }] },
