@@ -1,5 +1,12 @@
 import type { Call } from './call.js';
-import { endExitCall, handBackCall, noteStopCall, openStopsOf, takeExitsCall } from './exit-calls.js';
+import {
+  endExitCall,
+  handBackCall,
+  noteStopCall,
+  openStopsOf,
+  strangeExitsCall,
+  takeExitsCall,
+} from './exit-calls.js';
 import {
   cancelCall,
   forgetCall,
@@ -229,6 +236,7 @@ export const CHOICES: Record<string, [weight: number, choice: Choice]> = {
   'take exits': [5, () => takeExitsCall()],
   'end an exit': [4, (m, a, b) => on(exitFor(m, a), (turn) => endExitCall(turn, b % 2 === 0))],
   'hand an exit back': [1, (m, a) => on(exitFor(m, a), handBackCall)],
+  'strange exits': [1, (_m, _a, b) => strangeExitsCall(b % 2 === 0)],
   forget: [1, () => forgetCall()],
   repair: [2, () => repairCall()],
 };

@@ -201,6 +201,13 @@ export const PLANTED: Planted[] = [
     by: 'races',
   },
   {
+    name: 'an exit that is passed by is ended at once',
+    file: 'strange-exits.ts',
+    find: 'AND d.since < statement_timestamp() - make_interval(secs => ${limitMs / 1000}::float8) AS over',
+    replace: 'AS over',
+    by: 'sequences',
+  },
+  {
     name: 'a retry does not wait for the exit',
     file: 'retry-job.ts',
     find: 'if (await exitIsOpen(sql, jobId))',

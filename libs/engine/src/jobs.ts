@@ -20,10 +20,9 @@ import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
 import { type CheckedJob, checkJob, EXPIRES_BEFORE_DUE } from './registry/check-job.js';
 import { type Acceptance, acceptJobs, type KeyUse, lookUpKey, type NewJob } from './store/accept-jobs.js';
-import { Batcher } from './store/batcher.js';
+import { AcceptLanes } from './store/accept-lanes.js';
 import type { DedupeKey } from './store/dedupe-keys.js';
 import { cancelJob } from './store/cancel-job.js';
-import { retryRaces } from './store/in-transaction.js';
 import { type JobCursor, JobQueries, newJobView } from './store/job-queries.js';
 import { type Resolution, resolveJob } from './store/resolve-job.js';
 import { retryJob } from './store/retry-job.js';
@@ -31,13 +30,10 @@ import { rescheduleJob } from './store/timed-jobs.js';
 import { inside, type JoinedTransaction } from './store/joined-transaction.js';
 import { newId } from './store/new-id.js';
 
-/** Jobs and tasks that are accepted in one statement; a job that has more tasks goes alone. */
-const ACCEPT_BATCH = 1000;
-
 /** Submits, reads and cancels jobs, always for an owner. */
 @Injectable()
 export class Jobs {
-  private readonly accepts: Batcher<NewJob, Acceptance>;
+  private readonly accepts: AcceptLanes;
 
   constructor(
     private readonly types: JobTypeRegistry,
@@ -49,11 +45,7 @@ export class Jobs {
     private readonly database: Database,
     @Inject(CONFIG) private readonly config: Config,
   ) {
-    this.accepts = new Batcher(
-      (job) => job.jobId,
-      (jobs) => this.accept(jobs),
-      { most: ACCEPT_BATCH, weightOf: (job) => 1 + job.units.length },
-    );
+    this.accepts = new AcceptLanes(this.database.main, () => this.sender.incarnation);
   }
 
   /**
@@ -218,11 +210,6 @@ export class Jobs {
       ...(dedupeKey === undefined ? [] : [{ scope: `owner ${ownerId}`, key: dedupeKey }]),
       ...(this.types.find(type)?.exclusive === 'refuse' ? [{ scope: 'type', key: type }] : []),
     ];
-  }
-
-  private async accept(jobs: NewJob[]): Promise<Map<string, Acceptance>> {
-    const answers = await retryRaces(() => acceptJobs(this.database.main, jobs, this.sender.incarnation));
-    return new Map(jobs.map((job, index) => [job.jobId, answers[index] as Acceptance]));
   }
 }
 

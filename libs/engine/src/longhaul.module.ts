@@ -12,6 +12,8 @@ import { Redis } from '@app/platform/redis/redis.js';
 import { RedisModule } from '@app/platform/redis/redis.module.js';
 import { AttemptAborts } from './cancellation/attempt-aborts.js';
 import { CancelBus, CancelListener } from './cancellation/cancel-bus.js';
+import { AttemptEnd } from './execution/attempt-end.js';
+import { CrowdedTasks } from './execution/crowded-tasks.js';
 import { EngineHealth } from './execution/engine-health.js';
 import { EngineMetrics } from './execution/engine-metrics.js';
 import { Heartbeat } from './execution/heartbeat.js';
@@ -73,6 +75,8 @@ const EXECUTION = [
   ProgressFlusher,
   PlanRunner,
   Sandboxes,
+  CrowdedTasks,
+  AttemptEnd,
   TaskExecutor,
   TaskConsumer,
   Admission,
