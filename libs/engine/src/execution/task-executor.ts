@@ -7,6 +7,7 @@ import { Database } from '@app/platform/prisma/database.js';
 import { AttemptAborts } from '../cancellation/attempt-aborts.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import type { SandboxedAttempt } from '../sandbox/sandboxed-attempt.js';
+import { Places } from '../sandbox/places.js';
 import { Sandboxes } from '../sandbox/sandboxes.js';
 import { lookAgain } from '../store/dispatch.js';
 import { commitEffect, StaleFenceError } from '../store/commit-effect.js';
@@ -34,6 +35,8 @@ const LACKING_PAUSE_MS = { first: 250, most: 2000 };
 /** Executes tasks: claims and runs them. How they end is for {@link AttemptEnd}. */
 @Injectable()
 export class TaskExecutor {
+  /** The intake takes no message without a slot; that this holds is not left to it alone. */
+  private readonly slots: Places;
   private readonly lacking = new GrowingPauses(LACKING_PAUSE_MS);
   private readonly inHand = new Set<Promise<void>>();
   private readonly goingDown = new AbortController();
@@ -56,7 +59,9 @@ export class TaskExecutor {
     private readonly health: EngineHealth,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {}
+  ) {
+    this.slots = new Places(config.MAX_CONCURRENT_TASKS);
+  }
 
   private get stopping(): boolean {
     return this.stopSignal.signal.aborted;
@@ -81,7 +86,9 @@ export class TaskExecutor {
   }
 
   private async executeNow(taskId: string, epoch: number, done: () => void): Promise<void> {
+    const releaseSlot = await this.slots.acquire();
     const release = () => {
+      releaseSlot();
       // While ends wait for Postgres nothing more is taken than can be running and waiting.
       if (this.inHand.size <= 2 * this.config.MAX_CONCURRENT_TASKS) done();
     };

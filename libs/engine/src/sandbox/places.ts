@@ -1,4 +1,4 @@
-/** Lets a bounded number of processes be there at a time, first come first served. */
+/** Lets a bounded number of tasks or processes be there at a time, first come first served. */
 export class Places {
   private free: number;
   private readonly queue: (() => void)[] = [];
