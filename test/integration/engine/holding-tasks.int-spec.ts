@@ -91,6 +91,10 @@ describe('a worker that beats (feature 33)', () => {
     const job = await submit({ forMs: 100, stubborn: true });
     await eventually(async () => expect((await taskOf(job.jobId))?.progress).toBe(10));
     link.partition();
+    // Its heart seems to beat: else its task were a suspect, and would run in a process where nobody sees it here.
+    await onDatabase(database.url, (client) =>
+      client.query(`UPDATE workers SET seen_at = now() + interval '1 hour' WHERE id = $1`, [idOf(cutOff)]),
+    );
     const heir = await start();
     const ended = await api.ended(job.jobId, undefined, { timeout: 20_000 });
     expect(ended).toMatchObject({ status: 'completed', result: { run: 1 } });
