@@ -148,6 +148,29 @@ describe('the guard', () => {
     expect(keys.queries).toHaveLength(2);
   });
 
+  test('counts those seconds from when it asked, however late the answer came', async () => {
+    const { id, text } = keys.add(['admin']);
+    const find = keys.find.bind(keys);
+    keys.find = async (asked) => {
+      const record = await find(asked);
+      jest.advanceTimersByTime(2_500);
+      return record;
+    };
+    await answerTo({ 'x-api-key': text });
+    keys.records.set(id, { ...keys.records.get(id)!, revokedAt: new Date() });
+    jest.advanceTimersByTime(500);
+    await expect(answerTo({ 'x-api-key': text })).rejects.toThrow(UnauthenticatedError);
+  });
+
+  test('does not believe a key for longer when the clock is set back', async () => {
+    const { id, text } = keys.add(['admin']);
+    await answerTo({ 'x-api-key': text });
+    keys.records.set(id, { ...keys.records.get(id)!, revokedAt: new Date() });
+    jest.setSystemTime(Date.now() - 3_600_000);
+    jest.advanceTimersByTime(3_000);
+    await expect(answerTo({ 'x-api-key': text })).rejects.toThrow(UnauthenticatedError);
+  });
+
   test('sees a new key at once, although it was asked for before', async () => {
     const { id, text } = keys.add(['admin']);
     const record = keys.records.get(id)!;
