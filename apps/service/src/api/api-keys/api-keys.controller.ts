@@ -6,6 +6,7 @@ import { ApiKeyStore, type ApiKeySummary } from '@app/platform/prisma/api-key-st
 import { Refuses } from '../jobs/jobs.answers.js';
 import { LIMIT_PARAMETER } from '../jobs/jobs.schemas.js';
 import { ProblemError, validationError } from '../problems/problem.js';
+import { Audited } from '../request-log.js';
 import { TakesNo } from '../refuses-extras.js';
 import {
   ApiKeyAnswer,
@@ -28,6 +29,7 @@ export class ApiKeysController {
   constructor(private readonly keys: ApiKeyStore) {}
 
   @Post()
+  @Audited('api-key.create')
   @TakesNo('query')
   @ApiOperation({
     summary: 'Make an API key',
@@ -68,6 +70,7 @@ export class ApiKeysController {
   }
 
   @Delete(':keyId')
+  @Audited('api-key.revoke')
   @TakesNo('query', 'body')
   @ApiOperation({
     summary: 'Revoke an API key for good',

@@ -18,6 +18,7 @@ import type { Job, JobStatus } from '@app/core';
 import { Explainer } from '@app/engine/explain.js';
 import { Jobs } from '@app/engine/jobs.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
+import { Audited } from '../request-log.js';
 import { TakesNo } from '../refuses-extras.js';
 import { jobNotFound, ProblemError, validationError } from '../problems/problem.js';
 import { readJobCursor, readTaskCursor, writeJobCursor, writeTaskCursor } from './cursor.js';
@@ -203,6 +204,7 @@ export class JobsController {
   }
 
   @Post(':jobId/cancel')
+  @Audited('job.cancel')
   @TakesNo('query')
   @HttpCode(200)
   @RequiresScope('jobs:write')
@@ -221,6 +223,7 @@ export class JobsController {
   }
 
   @Delete(':jobId')
+  @Audited('job.cancel')
   @TakesNo('query', 'body')
   @RequiresScope('jobs:write')
   @ApiOperation({ summary: 'Cancel a job, as POST /jobs/:jobId/cancel does' })
@@ -231,6 +234,7 @@ export class JobsController {
   }
 
   @Put(':jobId')
+  @Audited('job.reschedule')
   @TakesNo('query')
   @RequiresScope('jobs:write')
   @ApiOperation({ summary: 'Move a scheduled job to another time' })
@@ -248,6 +252,7 @@ export class JobsController {
   }
 
   @Post(':jobId/retry')
+  @Audited('job.retry')
   @TakesNo('query', 'body')
   @HttpCode(200)
   @RequiresScope('jobs:write')

@@ -1,5 +1,5 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Inject } from '@nestjs/common';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DuplicateJobError, IdempotencyMismatchError, InvalidJobError } from '@app/core';
 import {
   AmbiguousCredentialsError,
@@ -26,7 +26,8 @@ export class ProblemFilter implements ExceptionFilter {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const problem = toProblem(error);
     if (problem.status >= 500) {
-      this.logger.error({ err: error, status: problem.status }, 'a request failed');
+      const { id: requestId } = host.switchToHttp().getRequest<FastifyRequest>();
+      this.logger.error({ requestId, err: error, status: problem.status }, 'a request failed');
     }
     if (problem.status === 401) void reply.header('WWW-Authenticate', 'Bearer realm="longhaul"');
     if (problem.status === 503) void reply.header('Retry-After', '1');
