@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { type AttemptPolicy, DEFAULT_BACKOFF, type JobHandler, type Outcome } from '@app/core';
 import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
+import { hiderOf } from '@app/platform/config/log-rules.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { AttemptAborts } from '../cancellation/attempt-aborts.js';
@@ -42,6 +43,7 @@ const LACKING_REMEMBERED = 10_000;
 @Injectable()
 export class TaskExecutor {
   private readonly slots: Slots;
+  private readonly hide: (text: string) => string;
   private readonly inHand = new Set<Promise<void>>();
   private readonly goingDown = new AbortController();
   private readonly stopSignal = new AbortController();
@@ -67,6 +69,7 @@ export class TaskExecutor {
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
+    this.hide = hiderOf(config);
     this.slots = new Slots(config.MAX_CONCURRENT_TASKS);
   }
 
@@ -225,10 +228,8 @@ export class TaskExecutor {
 
   private async conclude(running: RunningTask, ended: Ended): Promise<void> {
     const { task } = running;
-    const { outcome, more } = judgeAttempt(ended, running.abortReason, {
-      ...this.policy(task),
-      crashes: task.crashes,
-    });
+    const policy = { ...this.policy(task), crashes: task.crashes };
+    const { outcome, more } = judgeAttempt(ended, running.abortReason, policy, this.hide);
     if (outcome.status === 'dropped') {
       this.progress.forget(task.taskId);
       // Given up because Postgres was out of reach: if nobody has taken the task over, it is handed back uncharged.
