@@ -93,7 +93,7 @@ describe('/api-keys (feature 2)', () => {
     expect(seen).toEqual(ids);
   });
 
-  test('a revocation reaches every pod within 5 s, is for good, and repeats its answer', async () => {
+  test('input 5: a revocation reaches every pod within 5 s, is for good, and repeats its answer', async () => {
     const { keyId, key } = await made();
     expect(await statuses(key)).toEqual([200, 200]);
     const revoked = await admin.send('DELETE', `/api-keys/${keyId}`);
@@ -103,7 +103,7 @@ describe('/api-keys (feature 2)', () => {
     expect((await admin.send('DELETE', `/api-keys/${keyId}`)).body).toEqual(revoked.body);
   });
 
-  test('a key holds until it expires', async () => {
+  test('input 6: a key holds until it expires', async () => {
     const { key } = await made({ expiresAt: new Date(Date.now() + 1_500).toISOString() });
     expect(await statuses(key)).toEqual([200, 200]);
     await eventually(async () => expect(await statuses(key)).toEqual([401, 401]), { timeout: 5_000 });

@@ -3,7 +3,12 @@ import { Reflector } from '@nestjs/core';
 import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
 import type { ApiKeyRecord, ApiKeyStore } from '../prisma/api-key-store.js';
 import { createApiKey, hashSecret, type Scope, SCOPES } from './api-key.js';
-import { AmbiguousCredentialsError, InsufficientScopeError, UnauthenticatedError } from './auth-errors.js';
+import {
+  AmbiguousCredentialsError,
+  InsufficientScopeError,
+  TooManyFailuresError,
+  UnauthenticatedError,
+} from './auth-errors.js';
 import { AuthGuard } from './auth.guard.js';
 import { CurrentPrincipal, type Principal, Public, RequiresScope } from './principal.js';
 
@@ -124,6 +129,26 @@ describe('the guard', () => {
     const said = presented.map((text) => answerTo({ 'x-api-key': text }).catch((error: unknown) => error));
     expect(await Promise.all(said)).toEqual(presented.map(() => new UnauthenticatedError()));
     expect(keys.queries).toHaveLength(presented.length);
+  });
+
+  test('asks for a known id with a wrong secret as for an unknown one, every time (input 4)', async () => {
+    const right = keys.add(['admin']);
+    const wrong = createApiKey();
+    keys.records.set(wrong.id, { ...keys.records.get(right.id)!, id: wrong.id });
+    for (let round = 0; round < 3; round++) {
+      await expect(answerTo({ 'x-api-key': wrong.text })).rejects.toThrow(UnauthenticatedError);
+    }
+    expect(keys.queries).toHaveLength(3);
+  });
+
+  test('says after many wrong keys from one address to wait, and still takes a right one (input 23)', async () => {
+    const { text } = keys.add(['admin']);
+    for (let round = 0; round < 100; round++) {
+      await expect(answerTo({ 'x-api-key': 'wrong' })).rejects.toThrow(UnauthenticatedError);
+    }
+    await expect(answerTo({ 'x-api-key': 'wrong' })).rejects.toThrow(TooManyFailuresError);
+    await expect(answerTo({ 'x-api-key': text })).resolves.toBe(true);
+    await expect(answerTo({})).rejects.toThrow(UnauthenticatedError);
   });
 
   test('believes a key until the moment it expires, also when it knows it already', async () => {

@@ -4,6 +4,7 @@ import { DuplicateJobError, IdempotencyMismatchError, InvalidJobError } from '@a
 import {
   AmbiguousCredentialsError,
   InsufficientScopeError,
+  TooManyFailuresError,
   UnauthenticatedError,
 } from '@app/platform/auth/auth-errors.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
@@ -30,6 +31,9 @@ export class ProblemFilter implements ExceptionFilter {
       this.logger.error({ requestId, err: error, status: problem.status }, 'a request failed');
     }
     if (problem.status === 401) void reply.header('WWW-Authenticate', 'Bearer realm="longhaul"');
+    if (error instanceof TooManyFailuresError) {
+      void reply.header('Retry-After', String(error.retryAfterSeconds));
+    }
     if (problem.status === 503) void reply.header('Retry-After', '1');
     void reply.status(problem.status).type('application/problem+json').send(JSON.stringify(problem));
   }
@@ -44,6 +48,7 @@ export function toProblem(error: unknown): Problem {
     return problemOf('duplicate-job', error.message, { jobId: error.jobId });
   if (error instanceof UnauthenticatedError) return problemOf('unauthenticated', error.message);
   if (error instanceof AmbiguousCredentialsError) return problemOf('malformed-request', error.message);
+  if (error instanceof TooManyFailuresError) return problemOf('rate-limited', error.message);
   if (error instanceof InsufficientScopeError) return problemOf('insufficient-scope', error.message);
   const status =
     error instanceof HttpException ? error.getStatus() : (error as { statusCode?: unknown }).statusCode;
