@@ -68,7 +68,7 @@ const UNAUTHENTICATED = {
 async function refusal(lines: Lines, path?: string) {
   const { status, headers, body } = await submit(lines, path);
   const { type, detail } = JSON.parse(body) as { type: string; detail: string };
-  const contentType = headers['content-type']?.split(';')[0];
+  const contentType = String(headers['content-type']).split(';')[0];
   return { status, challenge: headers['www-authenticate'], contentType, type, detail };
 }
 
