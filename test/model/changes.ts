@@ -32,11 +32,11 @@ export function showProgress(job: ModelJob): void {
 }
 
 /** Ends whatever is open in a job that has just ended: from then on no fence that was granted is worth anything. */
-export function endOpen(job: ModelJob, stops: boolean): void {
+export function endOpen(job: ModelJob): void {
   const open = job.tasks.filter((task) => !isEnded(task));
   job.planning = false;
   for (const task of open) {
-    if ((stops || job.hook) && task.status === 'active') job.stops.push(`${job.generation} ${task.id} open`);
+    if (task.status === 'active') job.stops.push(`${job.generation} ${task.id} open`);
     moveTask(task, 'canceled');
     task.fence++;
   }

@@ -1,5 +1,12 @@
 import type { Call } from './call.js';
-import { endExitCall, handBackCall, noteStopCall, openStopsOf, takeExitsCall } from './exit-calls.js';
+import {
+  endExitCall,
+  handBackCall,
+  noteStopCall,
+  openStopsOf,
+  strangeExitsCall,
+  takeExitsCall,
+} from './exit-calls.js';
 import {
   cancelCall,
   forgetCall,
@@ -60,11 +67,7 @@ const on = <T>(chosen: T | undefined, call: (chosen: T) => Call): Call | undefin
 const claimable = (model: Model) =>
   jobs(model)
     .filter(({ status }) => status === 'queued' || status === 'active')
-    .flatMap((job) =>
-      job.tasks.filter(
-        ({ status, gate }) => ['queued', 'retrying', 'paused'].includes(status) && gate !== 'held',
-      ),
-    );
+    .flatMap((job) => job.tasks.filter(({ status }) => ['queued', 'retrying', 'paused'].includes(status)));
 const taskFor = (model: Model, at: number) => choose(tasks(model), claimable(model), at);
 
 /** How an attempt ends: a worker gives up a task only after its last attempt, or for an error that nothing mends. */
@@ -105,6 +108,8 @@ function finishAll(model: Model, a: number, b: number): Call | undefined {
 
 function claimOne(model: Model, a: number, b: number): Call | undefined {
   const task = taskFor(model, a);
+  // What waits for its turn is mostly given it; now and then it is claimed all the same.
+  if (task?.gate === 'held' && !isEnded(task) && b % 5 !== 0) return admitCall(model);
   // Now and then by the message of an earlier epoch, and by one that tells none.
   const epoch = task && [{ epoch: task.epoch - 1 }, {}, { epoch: task.epoch }][Math.min(b % 6, 2)];
   return on(task, ({ id }) => claimCall([{ taskId: id, nonce: nextId(model), ...epoch }]));
@@ -173,7 +178,19 @@ export const CHOICES: Record<string, [weight: number, choice: Choice]> = {
     (m, a, b) =>
       on(grantFor(m, a), (grant) => progressCall(grant, b % 101, b % 3 === 0 ? `d${b}` : undefined)),
   ],
-  checkpoint: [3, (m, a, b) => on(grantFor(m, a), (grant) => checkpointCall(grant, `c${b}`))],
+  checkpoint: [4, (m, a, b) => on(grantFor(m, a), (grant) => checkpointCall(grant, `c${b}`))],
+  'checkpoint stale': [
+    3,
+    (m, a, b) =>
+      on(
+        grantFor(
+          m,
+          a,
+          m.grants.filter((one) => findTask(m, one.taskId)?.task.status === 'active' && !heldBy(m, one)),
+        ),
+        (grant) => checkpointCall(grant, `c${b}`),
+      ),
+  ],
   commit: [4, (m, a, b) => on(grantFor(m, a), (grant) => commitCall(grant, `k${b % 2}`, `v${m.next++}`))],
   plan: [8, plan],
   crash: [4, (m, a) => on(grantFor(m, a), (grant) => crashCall([grant]))],
@@ -219,6 +236,7 @@ export const CHOICES: Record<string, [weight: number, choice: Choice]> = {
   'take exits': [5, () => takeExitsCall()],
   'end an exit': [4, (m, a, b) => on(exitFor(m, a), (turn) => endExitCall(turn, b % 2 === 0))],
   'hand an exit back': [1, (m, a) => on(exitFor(m, a), handBackCall)],
+  'strange exits': [1, (_m, _a, b) => strangeExitsCall(b % 2 === 0)],
   forget: [1, () => forgetCall()],
   repair: [2, () => repairCall()],
 };

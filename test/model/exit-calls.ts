@@ -1,7 +1,8 @@
 import { noteStops } from '@app/engine/store/cancel-stops.js';
 import { endExit as writeEnd, renewExit, takeDueExits } from '@app/engine/store/exit-hooks.js';
+import { passByStrangeExits } from '@app/engine/store/strange-exits.js';
 import { type Call, makeAllDue } from './call.js';
-import { endExit, holdsExit, noteStop, type OpenStop, takeExits } from './exit-moves.js';
+import { endExit, endStrange, holdsExit, noteStop, type OpenStop, takeExits } from './exit-moves.js';
 import type { Turn } from './model.js';
 
 export { openStopsOf } from './exit-moves.js';
@@ -43,4 +44,15 @@ export const handBackCall = (turn: Turn): Call => ({
   label: `${nameOf(turn)} is handed back`,
   expect: (model) => holdsExit(model, turn),
   perform: (client) => renewExit(client, turn, 0),
+});
+
+/** @param over whether nobody has had the job type for long enough; else exits are passed by, and stay as they are. */
+export const strangeExitsCall = (over: boolean): Call => ({
+  label: over ? 'exits of a type that nobody has are ended' : 'exits of a type that nobody has are passed by',
+  expect: (model) => (over ? endStrange(model) : []),
+  perform: async (client) => {
+    await makeAllDue(client);
+    const policy = { dueMs: -HOUR, pauseMs: 0, passes: 0, limitMs: over ? -HOUR : HOUR, most: 100 };
+    return (await passByStrangeExits(client, [], policy)).toSorted();
+  },
 });

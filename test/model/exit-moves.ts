@@ -56,3 +56,13 @@ export function endExit(model: Model, turn: Turn): boolean {
 }
 
 export const holdsExit = (model: Model, turn: Turn) => heldJob(model, turn) !== undefined;
+
+/** Ends every exit that is open: nobody has had the job type for long enough. */
+export function endStrange(model: Model): string[] {
+  const strange = [...model.jobs.values()].filter((job) => job.exit > 0);
+  for (const job of strange) {
+    job.exit = 0;
+    note(job, 'job.exited');
+  }
+  return strange.map(({ id }) => id).toSorted();
+}

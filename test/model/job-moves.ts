@@ -84,7 +84,7 @@ export function cancel(model: Model, jobId: string): unknown {
   job.version++;
   note(job, 'job.canceled');
   job.receipts.push(job.generation);
-  endOpen(job, true);
+  endOpen(job);
   return { kind: 'canceled', generation: job.generation };
 }
 
@@ -146,7 +146,7 @@ export function sweepJobs(model: Model): { failed: string[]; due: number } {
     job.version++;
     job.error = code;
     note(job, 'job.failed');
-    endOpen(job, false);
+    endOpen(job);
     failed.push(`${job.id} ${job.generation}`);
   }
   for (const job of model.jobs.values()) {

@@ -13,9 +13,9 @@ const print = (line: string) => process.stdout.write(`${line}\n`);
 const root = resolve(import.meta.dirname, '../..');
 const COPIED = ['libs', 'prisma', 'scripts', 'test', 'package.json', 'prisma.config.ts', 'tsconfig.json'];
 const RUN = {
-  sequences: ['--runs', '400', '--no-shrink'],
+  sequences: ['--runs', '600', '--no-shrink'],
   races: ['--runs', '0', '--races'],
-  both: ['--runs', '400', '--no-shrink', '--races'],
+  both: ['--runs', '600', '--no-shrink', '--races'],
 };
 
 /** Runs the model in a tree and answers what it has found, or undefined. Throws when it could not tell. */

@@ -49,8 +49,22 @@ export const PLANTED: Planted[] = [
   {
     name: 'a claim takes a task of any state',
     file: 'claim-tasks.ts',
-    find: ' AND t.status = ANY(${open}::text[]), false)',
-    replace: ', false)',
+    find: ' AND t.status = ANY(${open}::text[])\n        AND j.id NOT IN',
+    replace: ' AND j.id NOT IN',
+    by: 'sequences',
+  },
+  {
+    name: 'a held task can be claimed',
+    file: 'claim-tasks.ts',
+    find: ` AND d.gate IS DISTINCT FROM 'held'\n`,
+    replace: '\n',
+    by: 'sequences',
+  },
+  {
+    name: 'what is due and was not sent is not held',
+    file: 'dispatch.ts',
+    find: `t.status <> 'active' AND d.incarnation = '' AS held`,
+    replace: 'false AS held',
     by: 'sequences',
   },
   {
@@ -77,14 +91,14 @@ export const PLANTED: Planted[] = [
   {
     name: 'the end of a job leaves the dispatch rows',
     file: 'end-open-tasks.ts',
-    find: 'WHERE d.id = o.id AND d.kind = o.kind',
-    replace: 'WHERE d.id = o.id AND d.kind = o.kind AND false',
+    find: 'DELETE FROM dispatch WHERE id = ANY(ARRAY(SELECT id FROM open))',
+    replace: 'DELETE FROM dispatch WHERE id = ANY(ARRAY(SELECT id FROM open)) AND false',
     by: 'sequences',
   },
   {
     name: 'a failed job leaves its open tasks',
     file: 'finish-tasks.ts',
-    find: 'if (failed.length > 0) await endOpenTasks(sql, failed.toSorted(), actor, false);',
+    find: 'if (failed.length > 0) await endOpenTasks(sql, failed.toSorted(), actor);',
     replace: 'void [failed, endOpenTasks];',
     by: 'sequences',
   },
@@ -185,6 +199,13 @@ export const PLANTED: Planted[] = [
     find: 'AND d.epoch = ${turn.epoch}\n',
     replace: '\n',
     by: 'races',
+  },
+  {
+    name: 'an exit that is passed by is ended at once',
+    file: 'strange-exits.ts',
+    find: 'AND d.since < statement_timestamp() - make_interval(secs => ${limitMs / 1000}::float8) AS over',
+    replace: 'AS over',
+    by: 'sequences',
   },
   {
     name: 'a retry does not wait for the exit',

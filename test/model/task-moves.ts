@@ -189,5 +189,5 @@ function rollUp(job: ModelJob, batch: [ModelTask, Ending][]): void {
   if (only?.kind === 'task' && (job.status === 'completed' || job.status === 'finalizing'))
     job.result = only.result;
   if (job.status !== 'active') note(job, `job.${job.status}`);
-  if (job.status === 'failed') endOpen(job, false);
+  if (job.status === 'failed') endOpen(job);
 }

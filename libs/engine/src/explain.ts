@@ -23,13 +23,10 @@ export class Explainer {
 
   /** The reasons that hold a job now, the first one first. Undefined when the owner has no such job. */
   async explain(ownerId: string, jobId: string): Promise<(Explanation & { jobId: string }) | undefined> {
-    const facts = await readWaitFacts(
-      this.database.main,
-      ownerId,
-      jobId,
-      (type) => this.types.limits.get(type),
-      { perOwner: this.config.MAX_ACTIVE_PER_OWNER, leaseMs: this.config.LEASE },
-    );
+    const facts = await readWaitFacts(this.database.main, ownerId, jobId, this.types.limits, {
+      perOwner: this.config.MAX_ACTIVE_PER_OWNER,
+      leaseMs: this.config.LEASE,
+    });
     if (!facts) return undefined;
     const sent = await this.waitingIn(facts.queue);
     const redis = { redisIsAway: sent === undefined, sent: sent ?? 0 };

@@ -14,15 +14,15 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { CancelBus } from './cancellation/cancel-bus.js';
+import { AdmissionPoke } from './queue/admission-poke.js';
 import { QueueRoom } from './queue/queue-room.js';
 import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
 import { type CheckedJob, checkJob, EXPIRES_BEFORE_DUE } from './registry/check-job.js';
 import { type Acceptance, acceptJobs, type KeyUse, lookUpKey, type NewJob } from './store/accept-jobs.js';
-import { Batcher } from './store/batcher.js';
+import { AcceptLanes } from './store/accept-lanes.js';
 import type { DedupeKey } from './store/dedupe-keys.js';
 import { cancelJob } from './store/cancel-job.js';
-import { retryRaces } from './store/in-transaction.js';
 import { type JobCursor, JobQueries, newJobView } from './store/job-queries.js';
 import { type Resolution, resolveJob } from './store/resolve-job.js';
 import { retryJob } from './store/retry-job.js';
@@ -30,28 +30,22 @@ import { rescheduleJob } from './store/timed-jobs.js';
 import { inside, type JoinedTransaction } from './store/joined-transaction.js';
 import { newId } from './store/new-id.js';
 
-/** Jobs and tasks that are accepted in one statement; a job that has more tasks goes alone. */
-const ACCEPT_BATCH = 1000;
-
 /** Submits, reads and cancels jobs, always for an owner. */
 @Injectable()
 export class Jobs {
-  private readonly accepts: Batcher<NewJob, Acceptance>;
+  private readonly accepts: AcceptLanes;
 
   constructor(
     private readonly types: JobTypeRegistry,
     private readonly queries: JobQueries,
     private readonly sender: TaskSender,
     private readonly room: QueueRoom,
+    private readonly poke: AdmissionPoke,
     private readonly bus: CancelBus,
     private readonly database: Database,
     @Inject(CONFIG) private readonly config: Config,
   ) {
-    this.accepts = new Batcher(
-      (job) => job.jobId,
-      (jobs) => this.accept(jobs),
-      { most: ACCEPT_BATCH, weightOf: (job) => 1 + job.units.length },
-    );
+    this.accepts = new AcceptLanes(this.database.main, () => this.sender.incarnation);
   }
 
   /**
@@ -93,12 +87,13 @@ export class Jobs {
     const accepted = tx
       ? ((await acceptJobs(tx, [job], this.sender.incarnation))[0] as Acceptance)
       : await this.accepts.add(job);
-    if (accepted.kind === 'duplicate') throw new DuplicateJobError(accepted.jobId);
+    if (accepted.kind === 'duplicate') throw await this.duplicate(by.ownerId, accepted.jobId, tx);
     if (accepted.kind === 'accepted') {
       const { queue, units, direct } = job;
       this.sender.sendSoon(
         units.slice(0, direct).map(({ taskId, kind }) => ({ taskId, kind, queue, epoch: 1 })),
       );
+      if (direct < units.length && job.runAt === null) this.poke.poke();
       return { job: newJobView(job, accepted.createdAt), replayed: false };
     }
     return this.replay(by.ownerId, accepted, tx);
@@ -169,8 +164,9 @@ export class Jobs {
    */
   async retry(ownerId: string, jobId: string, by: { actor: string }) {
     const retried = await retryJob(this.database.main, ownerId, jobId, by);
-    if (retried?.kind === 'duplicate') throw new DuplicateJobError(retried.jobId);
+    if (retried?.kind === 'duplicate') throw await this.duplicate(ownerId, retried.jobId);
     if (retried?.kind !== 'retried') return retried;
+    this.poke.poke();
     return this.answer('retried', ownerId, jobId);
   }
 
@@ -181,6 +177,15 @@ export class Jobs {
   async resolve(jobId: string, resolution: Resolution, by: { actor: string }) {
     const resolved = await resolveJob(this.database.main, jobId, resolution, by.actor);
     return resolved?.kind === 'resolved' ? this.answer('resolved', resolved.ownerId, jobId) : resolved;
+  }
+
+  /** A type that runs one job at a time may be held by somebody else, of whose jobs nothing is told. */
+  private async duplicate(
+    ownerId: string,
+    jobId: string,
+    tx?: ReturnType<typeof inside>,
+  ): Promise<DuplicateJobError> {
+    return new DuplicateJobError((await this.queries.find(ownerId, jobId, tx)) && jobId);
   }
 
   private async replay(
@@ -210,11 +215,6 @@ export class Jobs {
       ...(dedupeKey === undefined ? [] : [{ scope: `owner ${ownerId}`, key: dedupeKey }]),
       ...(this.types.find(type)?.exclusive === 'refuse' ? [{ scope: 'type', key: type }] : []),
     ];
-  }
-
-  private async accept(jobs: NewJob[]): Promise<Map<string, Acceptance>> {
-    const answers = await retryRaces(() => acceptJobs(this.database.main, jobs, this.sender.incarnation));
-    return new Map(jobs.map((job, index) => [job.jobId, answers[index] as Acceptance]));
   }
 }
 

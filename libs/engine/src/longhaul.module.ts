@@ -12,6 +12,8 @@ import { Redis } from '@app/platform/redis/redis.js';
 import { RedisModule } from '@app/platform/redis/redis.module.js';
 import { AttemptAborts } from './cancellation/attempt-aborts.js';
 import { CancelBus, CancelListener } from './cancellation/cancel-bus.js';
+import { AttemptEnd } from './execution/attempt-end.js';
+import { CrowdedTasks } from './execution/crowded-tasks.js';
 import { EngineHealth } from './execution/engine-health.js';
 import { EngineMetrics } from './execution/engine-metrics.js';
 import { Heartbeat } from './execution/heartbeat.js';
@@ -26,6 +28,7 @@ import { Explainer } from './explain.js';
 import { Jobs } from './jobs.js';
 import { Pauses } from './pauses.js';
 import { Admission } from './queue/admission.js';
+import { AdmissionPoke } from './queue/admission-poke.js';
 import { QueueRoom } from './queue/queue-room.js';
 import { Sweeper } from './queue/sweeper.js';
 import { TaskConsumer } from './queue/task-consumer.js';
@@ -72,6 +75,8 @@ const EXECUTION = [
   ProgressFlusher,
   PlanRunner,
   Sandboxes,
+  CrowdedTasks,
+  AttemptEnd,
   TaskExecutor,
   TaskConsumer,
   Admission,
@@ -126,6 +131,7 @@ export class LonghaulModule {
         JobQueries,
         TaskSender,
         QueueRoom,
+        AdmissionPoke,
         CancelBus,
         Jobs,
         Explainer,

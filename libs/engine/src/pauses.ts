@@ -1,7 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
+import { AdmissionPoke } from './queue/admission-poke.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
+import { DEFAULT_QUEUE } from './store/dispatch.js';
 import { listPauses, type Pause, pauseWork, resumeWork } from './store/pauses.js';
 
 /** Pauses and resumes what may begin: types and tags. They are kept in Postgres, so that a deployment changes nothing. */
@@ -10,6 +12,7 @@ export class Pauses {
   constructor(
     private readonly database: Database,
     private readonly types: JobTypeRegistry,
+    private readonly poke: AdmissionPoke,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -20,7 +23,7 @@ export class Pauses {
 
   /** Whether there is such a type, or a job type that has such a tag. */
   knows(kind: Pause['kind'], name: string): boolean {
-    return (kind === 'type' ? this.types.names : this.types.tags).includes(name);
+    return (kind === 'type' ? this.types.names : [DEFAULT_QUEUE, ...this.types.tags]).includes(name);
   }
 
   /** From the commit on nothing of it begins; what runs goes on. A repeat changes the reason and the end. */
@@ -33,6 +36,7 @@ export class Pauses {
   /** What waits begins in its turn. False when it was not paused. */
   async resume(kind: Pause['kind'], name: string, by: { actor: string }): Promise<boolean> {
     const resumed = await resumeWork(this.database.main, kind, name);
+    if (resumed) this.poke.poke();
     if (resumed) this.logger.info({ kind, name, ...by }, 'work was resumed');
     return resumed;
   }

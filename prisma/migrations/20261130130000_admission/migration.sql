@@ -61,5 +61,15 @@ CREATE TABLE "pauses" (
     CONSTRAINT "pauses_pkey" PRIMARY KEY ("kind", "name")
 );
 
--- Whoever holds the lock of this row admits.
-INSERT INTO "settings" ("key", "value") VALUES ('admission', '') ON CONFLICT DO NOTHING;
+-- Who admits: one row, and one process at a time.
+CREATE TABLE "admission" (
+    "id" INTEGER NOT NULL DEFAULT 1 CHECK ("id" = 1),
+    "leader" TEXT NOT NULL DEFAULT '',
+    "until" TIMESTAMPTZ(6) NOT NULL DEFAULT now(),
+
+    CONSTRAINT "admission_pkey" PRIMARY KEY ("id")
+);
+
+INSERT INTO "admission" DEFAULT VALUES;
+
+CREATE INDEX "workers_live" ON "workers"("seen_at") WHERE "stopped_at" IS NULL;

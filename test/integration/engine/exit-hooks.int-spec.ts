@@ -224,6 +224,26 @@ describe('feature 30: the exit hook of a job', () => {
     expect((await exited(jobId)).map(({ key }) => key)).toEqual([`${jobId}.1`, `${jobId}.2`]);
   });
 
+  test('of a type that no worker has is ended with that reason in the end, and then holds no retry up', async () => {
+    const jobId = await submit({ runAt: soon(3_600_000) });
+    await sql(`UPDATE jobs SET type = 'test.gone' WHERE id = $1`, jobId);
+    await cancel(jobId);
+    expect(await retry(jobId)).toEqual({ kind: 'exiting', status: 'canceled' });
+    // As if workers had passed it by for two days.
+    await sql(
+      `UPDATE dispatch SET since = now() - interval '2 days', failures = 3, look_again_at = now() - interval '1 hour'
+       WHERE id = $1 AND kind = 'exit'`,
+      jobId,
+    );
+    expect(await exited(jobId)).toEqual([]);
+    expect((await events(jobId)).at(-1)).toEqual({
+      kind: 'job.exited',
+      actor: 'syncer',
+      reason: 'No worker had the job type, or its version.',
+    });
+    expect(await retry(jobId)).toMatchObject({ kind: 'retried', job: { generation: 2 } });
+  });
+
   test('holds retention up', async () => {
     const other = await boot({ RETENTION: '1s', REDIS_PREFIX: `test-${randomUUID()}` });
     const [held, free] = [await submit({ payload: { hook: 'held' } }), await submit()];

@@ -9,7 +9,7 @@ import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
 import { eventually } from '../../support/eventually.js';
 import { testRedis } from '../../support/redis.js';
 
-const Payload = z.object({ name: z.string(), ms: z.number().default(5) });
+const Payload = z.object({ name: z.string(), ms: z.number().default(5), stopMs: z.number().default(0) });
 type Payload = z.infer<typeof Payload>;
 
 /** Every start of a task, in order. */
@@ -23,9 +23,13 @@ class Noted {
     starts.push({ name: payload.name, type, jobId, at: performance.now() });
     running.set(type, (running.get(type) ?? 0) + 1);
     most.set(type, Math.max(most.get(type) ?? 0, running.get(type) ?? 0));
-    await delay(payload.ms, undefined, { signal: ctx.signal }).finally(() =>
-      running.set(type, (running.get(type) ?? 0) - 1),
-    );
+    await delay(payload.ms, undefined, { signal: ctx.signal })
+      .catch(async (error: Error) => {
+        // It cannot let go at once.
+        await delay(payload.stopMs);
+        throw error;
+      })
+      .finally(() => running.set(type, (running.get(type) ?? 0) - 1));
   }
 }
 
@@ -53,8 +57,12 @@ const boot = (env: Record<string, string> = {}) =>
     jobTypes: [Plain, Few, Rated, InTurn, Disk],
     env: { SWEEP_INTERVAL: '100ms', ...env },
   });
-const submit = (type: string, payload: { name: string; ms?: number }, over: object = {}, by = ALICE) =>
-  engine.jobs.submit({ type: `test.${type}`, payload, ...over }, by).then(({ job }) => job.jobId);
+const submit = (
+  type: string,
+  payload: { name: string; ms?: number; stopMs?: number },
+  over: object = {},
+  by = ALICE,
+) => engine.jobs.submit({ type: `test.${type}`, payload, ...over }, by).then(({ job }) => job.jobId);
 const started = (name: string) => eventually(() => expect(starts.map((start) => start.name)).toContain(name));
 
 beforeAll(async () => {
@@ -174,6 +182,24 @@ describe('a limit', () => {
     expect(turns).toHaveLength(6);
     expect(order).toHaveLength(3 + 5 * 2);
   });
+});
+
+describe('a canceled job', () => {
+  test.each(['in-turn', 'few'])(
+    'of a limited type (%s) keeps its places until its handlers have stopped',
+    async (type) => {
+      most.clear();
+      engine = await boot({ MAX_CONCURRENT_TASKS: '6' });
+      const slow = await submit(type, { name: `slow ${type}`, ms: FOREVER, stopMs: 700 }, { numTask: 2 });
+      await eventually(() =>
+        expect(namesOf(`test.${type}`).filter((name) => name === `slow ${type}`)).toHaveLength(2),
+      );
+      const next = await submit(type, { name: `next ${type}` }, { numTask: 2 });
+      await engine.jobs.cancel('alice', slow, ALICE);
+      expect((await engine.ended(next)).status).toBe('completed');
+      expect(most.get(`test.${type}`)).toBe(2);
+    },
+  );
 });
 
 describe('a pause', () => {

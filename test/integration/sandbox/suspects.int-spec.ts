@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { Sandboxes } from '@app/engine/sandbox/sandboxes.js';
 import { Metrics } from '@app/platform/observability/metrics.js';
 import { eventually } from '../../support/eventually.js';
 import { testRedis } from '../../support/redis.js';
-import { isAlive, SandboxWorld } from './sandbox-world.js';
+import { isAlive, PATIENCE, SandboxWorld } from './sandbox-world.js';
 
 jest.setTimeout(60_000);
 
@@ -18,16 +19,63 @@ afterAll(() => world?.close());
 describe('the processes of a worker', () => {
   afterEach(() => world.engine.stop());
 
-  test('feature 32: are at most MAX_SANDBOXES; who waits for one keeps its lease', async () => {
+  test('feature 32: are at most MAX_SANDBOXES; who finds no room is handed back uncharged, and runs when there is', async () => {
     await world.boot({ MAX_SANDBOXES: '1', LEASE: '1s' });
-    const job = await world.run('alone', { what: 'wait', ms: 1500 }, { numTask: 2 });
-    expect(job).toMatchObject({ status: 'completed', tasks: { completed: 2 } });
-    const rows = await world.sql<{ fence: number; span: number }>(
-      `SELECT fence, extract(epoch FROM finished_at - started_at)::float8 AS span FROM tasks WHERE job_id = $1 ORDER BY 2`,
+    const job = await world.run('alone', { what: 'wait', ms: 1500 }, { numTask: 3 });
+    expect(job).toMatchObject({ status: 'completed', tasks: { completed: 3 } });
+    const rows = await world.sql<{ attempt: number; ended: number }>(
+      `SELECT attempt, extract(epoch FROM finished_at - min(started_at) OVER ())::float8 AS ended
+       FROM tasks WHERE job_id = $1 ORDER BY 2`,
       job.jobId,
     );
-    expect(rows.map(({ fence }) => fence)).toEqual([1, 1]);
-    expect(rows[1]?.span).toBeGreaterThan(3);
+    expect(rows.map(({ attempt }) => attempt)).toEqual([1, 1, 1]);
+    // One after the other, and each soon after the one before.
+    expect(rows[2]?.ended).toBeGreaterThan(4.5);
+  });
+
+  test('feature 32: keep no slot from ordinary tasks while tasks wait for them', async () => {
+    await world.boot({}, { executes: false });
+    const long = { what: 'wait', ms: 60_000 };
+    const submit = (type: string) => Promise.all([1, 2, 3].map(() => world.submit(type, long)));
+    const suspects = await submit('plain');
+    for (const { jobId } of suspects) await world.bereave(jobId, false);
+    await world.engine.stop();
+    await world.boot({ MAX_SANDBOXES: '1', MAX_CONCURRENT_TASKS: '4' });
+    const alone = [...suspects, ...(await submit('alone'))].map(({ jobId }) => jobId);
+    const states = async () => {
+      const rows = await world.sql<{ status: string; fence: number }>(
+        `SELECT status, fence FROM tasks WHERE job_id = ANY($1) ORDER BY status`,
+        alone,
+      );
+      expect(rows.filter(({ status }) => status === 'active').length).toBe(1);
+      // None was left where it was, although one runs at a time.
+      expect(rows.every(({ fence }) => fence > 0)).toBe(true);
+      return rows.map(({ status }) => status);
+    };
+    await eventually(states, PATIENCE);
+    const running = () =>
+      eventually(async () => {
+        const rows = await world.sql<{ job_id: string }>(
+          `SELECT job_id FROM tasks WHERE status = 'active' AND job_id = ANY($1)`,
+          alone,
+        );
+        expect(rows).toHaveLength(1);
+        expect(world.engine.app.get(Sandboxes).hasRoom).toBe(false);
+        return rows[0]!.job_id;
+      }, PATIENCE);
+    const first = await running();
+    // More than there are slots, in two rounds.
+    const ordinary = await Promise.all(
+      [1, 2, 3, 4, 5, 6].map(() => world.submit('plain', { what: 'wait', ms: 200 })),
+    );
+    const began = performance.now();
+    for (const { jobId } of ordinary) expect((await world.ended(jobId)).status).toBe('completed');
+    expect(performance.now() - began).toBeLessThan(10_000);
+    expect(await running()).toBe(first);
+    // The place goes to the next one before its pause is over.
+    await world.engine.jobs.cancel('alice', first, { actor: 'test' });
+    await eventually(async () => expect([first, undefined]).not.toContain(await running()), PATIENCE);
+    for (const jobId of alone) await world.engine.jobs.cancel('alice', jobId, { actor: 'test' });
   });
 
   test('feature 32: that cannot start fail their task with a reason, and the worker goes on', async () => {

@@ -38,7 +38,6 @@ const DISORDER = 3000;
 const CROWD = { id: WORKER, host: 'here', pid: 1, slots: 20 };
 const ADMISSION = {
   by: WORKER,
-  countedAt: 0,
   waiting: new Map([['default', 0]]),
   limits: new Map([['test.type', { concurrency: 30, rate: undefined, oneByOne: false }]]),
   perOwner: undefined,

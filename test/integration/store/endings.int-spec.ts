@@ -100,7 +100,7 @@ describe('a task that fails for good', () => {
       ['completed', 1],
     ]);
     expect(await finish(one, ending(tasks[2]!))).toEqual(['stale']);
-    expect(await one.cancelStop.count({ where: { jobId } })).toBe(0);
+    expect(await one.cancelStop.count({ where: { jobId } })).toBe(1);
   });
 
   test('takes along what the same batch did not end, and counts what it did', async () => {

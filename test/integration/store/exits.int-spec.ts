@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { acceptJobs } from '@app/engine/store/accept-jobs.js';
 import { cancelJob } from '@app/engine/store/cancel-job.js';
 import { endExit, renewExit, takeDueExits } from '@app/engine/store/exit-hooks.js';
+import { passByStrangeExits } from '@app/engine/store/strange-exits.js';
 import { repairJobs } from '@app/engine/store/repair-jobs.js';
 import { untilNextDue } from '@app/engine/store/timed-jobs.js';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
@@ -70,6 +71,50 @@ describe('feature 30: the exit of a job', () => {
     await finish(one, ending(tasks[0]!));
     expect(await take(LEASE, 'test.other')).toEqual([]);
     await takeAndEnd(jobId);
+  });
+
+  test('of a type that a process lacks is passed by, longer each time, and ended with a reason after the limit', async () => {
+    const { jobId, tasks } = await running(one, { exitHook: true });
+    await finish(one, ending(tasks[0]!, 'failed'));
+    const pass = async (types = [{ name: 'test.other', version: 1 }], over: object = {}) =>
+      passByStrangeExits(one, types, { dueMs: 0, pauseMs: 60_000, passes: 3, limitMs: 0, most: 10, ...over });
+    const wait = async () => {
+      const [row] = await dispatchRows(one, jobId);
+      return row && Math.ceil((row.lookAgainAt.getTime() - Date.now() - 30_000) / 60_000) + 0;
+    };
+    const due = () => one.$executeRaw`
+      UPDATE dispatch SET look_again_at = clock_timestamp() - interval '1 second' WHERE job_id = ${jobId}::uuid`;
+    await due();
+    // It is known here, or its version is not; or others had no time yet.
+    expect(await pass([{ name: 'test.type', version: 1 }])).toEqual([]);
+    expect(await pass(undefined, { dueMs: 60_000 })).toEqual([]);
+    expect(await wait()).toBe(0);
+    expect(await pass([{ name: 'test.type', version: 0 }])).toEqual([]);
+    expect(await wait()).toBe(1);
+    expect(await pass()).toEqual([]);
+    for (const minutes of [2, 4]) {
+      await due();
+      expect(await pass()).toEqual([]);
+      expect(await wait()).toBe(minutes);
+    }
+    // Whoever takes it has the code: it is counted anew.
+    await due();
+    const [turn] = await take();
+    expect(await renewExit(one, turn!, 0)).toBe(true);
+    expect(await pass(undefined, { passes: 1 })).toEqual([]);
+    await due();
+    expect(await pass(undefined, { passes: 1, limitMs: 60_000 })).toEqual([]);
+    expect(await wait()).toBe(2);
+    await due();
+    expect(await pass(undefined, { passes: 1 })).toEqual([jobId]);
+    expect(await dispatchRows(one, jobId)).toEqual([]);
+    expect(await endExit(one, turn!, 'worker:test', null)).toBe(false);
+    const event = await one.jobEvent.findFirstOrThrow({ where: { jobId, kind: 'job.exited' } });
+    expect(event).toMatchObject({
+      actor: 'syncer',
+      reason: 'No worker had the job type, or its version.',
+      version: (await jobRow(one, jobId)).version,
+    });
   });
 
   test('waits for a stop that nobody tells of no longer than the grace', async () => {

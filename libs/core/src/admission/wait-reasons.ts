@@ -72,6 +72,9 @@ export interface Explanation {
 
 type Rule = (facts: WaitFacts, now: Date) => Omit<WaitReason, 'code'> | undefined;
 
+/** Whether something of the job is still to begin. */
+const isToBegin = (status: JobStatus, waiting: WaitFacts['waiting']) =>
+  waiting !== null || status === 'scheduled';
 const later = (time: Date | null | undefined, now: Date): time is Date => !!time && time > now;
 const until = (time: Date | null) => (time ? { until: time } : {});
 const because = (reason: string | null) => (reason === null ? '' : ` Reason: ${reason}`);
@@ -88,8 +91,8 @@ const RULES: Record<WaitCode, Rule> = {
           until: waiting.retryAt,
         }
       : undefined,
-  'paused-tag': ({ pauses, queue }) => {
-    const pause = pauses.find(({ kind }) => kind === 'tag');
+  'paused-tag': ({ status, waiting, pauses, queue }) => {
+    const pause = isToBegin(status, waiting) ? pauses.find(({ kind }) => kind === 'tag') : undefined;
     return (
       pause && {
         message: `The tag "${queue}" is paused until it is resumed.${because(pause.reason)}`,
@@ -97,8 +100,8 @@ const RULES: Record<WaitCode, Rule> = {
       }
     );
   },
-  'paused-type': ({ pauses, type }) => {
-    const pause = pauses.find(({ kind }) => kind === 'type');
+  'paused-type': ({ status, waiting, pauses, type }) => {
+    const pause = isToBegin(status, waiting) ? pauses.find(({ kind }) => kind === 'type') : undefined;
     return (
       pause && {
         message: `The job type "${type}" is paused until it is resumed.${because(pause.reason)}`,
@@ -194,8 +197,8 @@ export function explainWait(facts: WaitFacts, now: Date): Explanation {
 }
 
 function estimateStart(facts: WaitFacts, reasons: WaitReason[], now: Date): Date | null {
-  const waits = facts.waiting !== null || facts.status === 'scheduled';
-  if (!waits || reasons.some(({ code }) => OPEN_ENDED.includes(code))) return null;
+  if (!isToBegin(facts.status, facts.waiting) || reasons.some(({ code }) => OPEN_ENDED.includes(code)))
+    return null;
   const fixed = reasons.filter(({ code }) => code !== 'turn' && code !== 'slot');
   // A pause without an end.
   if (fixed.some((reason) => reason.until === undefined)) return null;

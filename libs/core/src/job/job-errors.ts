@@ -43,9 +43,9 @@ export class InvalidJobError extends Error {
 /** Another open job holds a key of this one: its own `dedupeKey`, or that of a type which runs one job at a time. */
 export class DuplicateJobError extends Error {
   override readonly name = 'DuplicateJobError';
-  /** @param jobId the open job */
-  constructor(readonly jobId: string) {
-    super(`Job ${jobId} is open and must end first.`);
+  /** @param jobId the open job; undefined when it is of another owner */
+  constructor(readonly jobId: string | undefined) {
+    super(`${jobId === undefined ? 'A job of another owner' : `Job ${jobId}`} is open and must end first.`);
   }
 }
 

@@ -25,7 +25,9 @@ describe('a job type', () => {
       cancelGraceMs: 10_000,
       resumable: false,
       tag: undefined,
-      exclusive: false,
+      exclusive: undefined,
+      concurrency: undefined,
+      rateLimit: undefined,
       version: 1,
       sandbox: false,
     });
@@ -41,6 +43,8 @@ describe('a job type', () => {
       resumable: true,
       tag: 'disk',
       exclusive: true,
+      concurrency: 7,
+      rateLimit: { max: 20, per: '1m' },
       version: 1,
       sandbox: true,
     });
@@ -54,10 +58,30 @@ describe('a job type', () => {
       cancelGraceMs: 3000,
       resumable: true,
       tag: 'disk',
-      exclusive: true,
+      exclusive: 'refuse',
+      concurrency: 7,
+      rateLimit: { max: 20, perMs: 60_000 },
       version: 1,
       sandbox: true,
     });
+  });
+
+  test.each([
+    [{ concurrency: 0 }, 'concurrency is a whole number from 1 to 1000000'],
+    [{ concurrency: 1.5 }, 'concurrency is a whole number from 1 to 1000000'],
+    [{ rateLimit: { max: 0, per: '1s' } }, 'rateLimit.max is a whole number from 1 to 1000000'],
+    [{ rateLimit: { max: 1, per: '25d' } }, 'rateLimit.per is a duration from 1ms to 24d'],
+  ] as const)('refuses the limits %j', (options, message) => {
+    expect(() => policyOf(options)).toThrow(message);
+  });
+
+  test.each([
+    [true, 'refuse'],
+    ['refuse', 'refuse'],
+    ['queue', 'queue'],
+    [false, undefined],
+  ] as const)('takes exclusive: %s for %s', (exclusive, meant) => {
+    expect(policyOf({ exclusive })?.exclusive).toBe(meant);
   });
 
   test('validates payloads with the very schema that it was given', () => {

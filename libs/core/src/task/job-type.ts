@@ -147,7 +147,10 @@ export interface JobTypeOptions {
   exclusive?: boolean | 'refuse' | 'queue';
   /** Tasks of this type that run at a time, over all workers. */
   concurrency?: number;
-  /** Tasks of this type that begin within any stretch of `per`, over all workers. */
+  /**
+   * Tasks of this type that are let into their queue within any stretch of `per`, over all workers. There they begin as
+   * soon as a worker has a slot: while all are busy, some may come to begin together.
+   */
   rateLimit?: { max: number; per: Duration };
   /**
    * The version of its payload, a whole number; default 1. A worker whose code has a lower one than the job leaves the

@@ -1,32 +1,26 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { type AttemptPolicy, DEFAULT_BACKOFF, type JobHandler, type Outcome } from '@app/core';
+import type { JobHandler } from '@app/core';
 import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
-import { hiderOf } from '@app/platform/config/log-rules.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { AttemptAborts } from '../cancellation/attempt-aborts.js';
-import { CancelBus } from '../cancellation/cancel-bus.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
-import { Sweeper } from '../queue/sweeper.js';
 import type { SandboxedAttempt } from '../sandbox/sandboxed-attempt.js';
 import { Sandboxes } from '../sandbox/sandboxes.js';
-import type { ClaimedTask } from '../store/claim-tasks.js';
 import { lookAgain } from '../store/dispatch.js';
 import { commitEffect, StaleFenceError } from '../store/commit-effect.js';
-import type { Finish, FinishMember } from '../store/finish-tasks.js';
 import { saveCheckpoint } from '../store/task-progress.js';
-import { ExitRunner } from '../syncer/exit-runner.js';
-import { FinalizePoke } from '../syncer/finalize-poke.js';
 import { type Settlement, settle } from './attempt.js';
+import { AttemptEnd } from './attempt-end.js';
+import { CrowdedTasks } from './crowded-tasks.js';
 import { EngineHealth } from './engine-health.js';
 import { EngineMetrics } from './engine-metrics.js';
-import { type Ended, judgeAttempt, type Judgement } from './judge-attempt.js';
+import { GrowingPauses } from './growing-pauses.js';
 import { patiently } from './patiently.js';
 import { PlanRunner } from './plan-runner.js';
 import { ProgressFlusher } from './progress-flusher.js';
 import { RunningTask, RunningTasks } from './running-tasks.js';
-import { Slots } from './slots.js';
 import { taskContext, taskView } from './task-context.js';
 import { TaskWrites } from './task-writes.js';
 
@@ -36,18 +30,14 @@ const CANCEL_GRACE_MS = 10_000;
 const HAND_ON_MS = 250;
 /** A task that this worker has no code for is offered again after this, and twice as late each time up to a bound. */
 const LACKING_PAUSE_MS = { first: 250, most: 2000 };
-/** Tasks of which it is remembered how often this worker had no code for them. */
-const LACKING_REMEMBERED = 10_000;
 
-/** Executes tasks: claim, run, judge, write. */
+/** Executes tasks: claims and runs them. How they end is for {@link AttemptEnd}. */
 @Injectable()
 export class TaskExecutor {
-  private readonly slots: Slots;
-  private readonly hide: (text: string) => string;
+  private readonly lacking = new GrowingPauses(LACKING_PAUSE_MS);
   private readonly inHand = new Set<Promise<void>>();
   private readonly goingDown = new AbortController();
   private readonly stopSignal = new AbortController();
-  private readonly lacking = new Map<string, number>();
   /** Handlers that ran on after their attempt was judged without them. */
   private unstoppable = 0;
 
@@ -60,18 +50,13 @@ export class TaskExecutor {
     private readonly progress: ProgressFlusher,
     private readonly plans: PlanRunner,
     private readonly sandboxes: Sandboxes,
-    private readonly bus: CancelBus,
-    private readonly poke: FinalizePoke,
-    private readonly sweeper: Sweeper,
-    private readonly exits: ExitRunner,
+    private readonly crowded: CrowdedTasks,
+    private readonly end: AttemptEnd,
     private readonly metrics: EngineMetrics,
     private readonly health: EngineHealth,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {
-    this.hide = hiderOf(config);
-    this.slots = new Slots(config.MAX_CONCURRENT_TASKS);
-  }
+  ) {}
 
   private get stopping(): boolean {
     return this.stopSignal.signal.aborted;
@@ -96,9 +81,7 @@ export class TaskExecutor {
   }
 
   private async executeNow(taskId: string, epoch: number, done: () => void): Promise<void> {
-    const releaseSlot = await this.slots.acquire();
     const release = () => {
-      releaseSlot();
       // While ends wait for Postgres nothing more is taken than can be running and waiting.
       if (this.inHand.size <= 2 * this.config.MAX_CONCURRENT_TASKS) done();
     };
@@ -110,25 +93,23 @@ export class TaskExecutor {
       const running = new RunningTask(claim.task, claim.leaseEnd);
       this.running.add(running);
       if (this.stopping) this.stop(running);
-      await this.attempt(running, release).finally(() => this.running.remove(running));
+      await this.attempt(running, epoch, release).finally(() => this.running.remove(running));
     } catch (error) {
       release();
       throw error;
     }
   }
 
-  /** Whether this worker had no code for a task when it last saw it. */
+  /** Whether this worker had no code for a task when it last saw it, or has no room for it. */
   lacks(taskId: string): boolean {
-    return this.lacking.has(taskId);
+    return this.lacking.has(taskId) || this.crowded.has(taskId);
   }
 
   /** During a rolling deploy others have the code, and each time it is a matter of luck who takes the message. */
   private lackingPause(taskId: string): number {
-    const before = this.lacking.get(taskId) ?? 0;
-    if (before === 0) this.logger.warn({ taskId }, 'this worker lacks a job type, or its version');
-    if (this.lacking.size >= LACKING_REMEMBERED) this.lacking.clear();
-    this.lacking.set(taskId, before + 1);
-    return Math.min(LACKING_PAUSE_MS.first * 2 ** before, LACKING_PAUSE_MS.most);
+    if (!this.lacking.has(taskId))
+      this.logger.warn({ taskId }, 'this worker lacks a job type, or its version');
+    return this.lacking.next(taskId);
   }
 
   /** Its message ends here: another worker gets one of its own, a little later, when this one is gone. */
@@ -142,16 +123,21 @@ export class TaskExecutor {
     );
   }
 
-  private async attempt(running: RunningTask, release: () => void): Promise<void> {
+  /** A task that must run alone is handed back when there is no room for its process: a slot is for what can run. */
+  private async attempt(running: RunningTask, epoch: number, release: () => void): Promise<void> {
     const { task } = running;
     const handler = this.types.handlerOf(task);
     if (!handler) throw new Error(`A task of ${task.type} was claimed without its code.`);
     const alone = this.types.find(task.type)?.sandbox || task.suspect;
+    const leave = alone ? this.sandboxes.enter() : undefined;
+    if (alone && !leave) return this.handBack(running, epoch, release);
+    this.crowded.entered(task.taskId);
     const sandbox = alone ? this.sandboxes.open(running) : undefined;
     const work = this.run(running, sandbox ?? handler);
     this.metrics.running.inc();
     const ended = () => {
       this.metrics.running.dec();
+      leave?.();
       release();
     };
     void work.then(ended, ended);
@@ -160,10 +146,17 @@ export class TaskExecutor {
     if (settled.kind === 'unstoppable' && sandbox) {
       await sandbox.kill();
       await work.catch(() => {});
-      return this.conclude(running, { kind: 'killed' });
+      return this.end.conclude(running, { kind: 'killed' });
     }
     if (settled.kind === 'unstoppable') this.giveUp(work, release);
-    await this.conclude(running, settled);
+    await this.end.conclude(running, settled);
+  }
+
+  private async handBack(running: RunningTask, epoch: number, release: () => void): Promise<void> {
+    const { taskId, kind } = running.task;
+    release();
+    const written = await this.end.handBack(running, this.crowded.pause(taskId));
+    if (written) this.crowded.add({ taskId, kind, queue: '', epoch: epoch + 1 });
   }
 
   /**
@@ -226,59 +219,6 @@ export class TaskExecutor {
     return settled.finally(() => clearTimeout(timer));
   }
 
-  private async conclude(running: RunningTask, ended: Ended): Promise<void> {
-    const { task } = running;
-    const policy = { ...this.policy(task), crashes: task.crashes };
-    const { outcome, more } = judgeAttempt(ended, running.abortReason, policy, this.hide);
-    if (outcome.status === 'dropped') {
-      this.progress.forget(task.taskId);
-      // Given up because Postgres was out of reach: if nobody has taken the task over, it is handed back uncharged.
-      if (running.abortReason === 'lease-lost' && ended.kind !== 'unstoppable') {
-        return this.write(running, { status: 'paused' }, 0);
-      }
-      if (running.abortReason === 'canceled') {
-        this.aborts.note(running, ended.kind === 'unstoppable' ? 'fenced' : 'stopped');
-      }
-      return;
-    }
-    if (more.suspicion === 'alone') {
-      this.metrics.loneDeaths.inc();
-      const reason = 'error' in outcome ? outcome.error.message : '';
-      this.logger.warn({ jobId: task.jobId, taskId: task.taskId, reason }, 'a task has ended its process');
-    }
-    if (outcome.status === 'completed') this.progress.forget(task.taskId);
-    else await this.progress.flushTask(task.taskId);
-    await this.write(running, outcome, outcome.status === 'retrying' ? outcome.delayMs : 0, more);
-  }
-
-  private async write(
-    running: RunningTask,
-    outcome: Exclude<Outcome, { status: 'dropped' }>,
-    delayMs: number,
-    more: Judgement['more'] = { charged: false },
-  ): Promise<void> {
-    const { taskId, fence } = running.task;
-    const member: FinishMember = { taskId, fence, delayMs, expired: false, ...outcome, ...more };
-    const finish = await this.writes.finish(member, this.goingDown.signal);
-    if (finish) await this.tell(running, finish);
-  }
-
-  private async tell(running: RunningTask, finish: Finish): Promise<void> {
-    const { jobId, generation, taskId, type } = running.task;
-    if (finish.jobStatus === 'finalizing') this.poke.poke();
-    if (finish.freed) this.sweeper.poke();
-    if (finish.jobStatus !== 'active' && this.types.find(type)?.hasExitHook) this.exits.poke();
-    if (finish.jobStatus === 'failed') await this.bus.publish({ jobId, generation });
-    if (finish.kind !== 'stale') return;
-    this.logger.info({ jobId, taskId }, 'a late result was refused');
-    // The cancel that fenced it may have been overtaken by its own message.
-    if (running.abortReason !== 'lease-lost') this.aborts.note(running, 'stopped');
-  }
-
-  private policy(task: ClaimedTask): AttemptPolicy {
-    return { ...task, backoff: this.types.find(task.type)?.backoff ?? DEFAULT_BACKOFF };
-  }
-
   private stop(running: RunningTask): void {
     if (running.task.resumable) this.aborts.abort(running, 'shutdown');
   }
@@ -289,6 +229,7 @@ export class TaskExecutor {
    */
   async drain(): Promise<void> {
     this.stopSignal.abort();
+    const crowded = this.crowded.stop();
     const grace = this.config.SHUTDOWN_GRACE;
     for (const running of this.running.all()) this.stop(running);
     const interrupt = setTimeout(() => {
@@ -296,7 +237,7 @@ export class TaskExecutor {
     }, grace / 2);
     // What does not heed that has its process taken away while there is still time to write what became of it.
     const killing = setTimeout(() => this.sandboxes.killAll(), grace);
-    const over = setTimeout(() => this.goingDown.abort(), grace + 1000);
+    const over = setTimeout(() => this.goDown(), grace + 1000);
     const given = new Promise<void>((resolve) =>
       this.goingDown.signal.addEventListener('abort', () => resolve()),
     );
@@ -304,6 +245,12 @@ export class TaskExecutor {
     clearTimeout(interrupt);
     clearTimeout(killing);
     clearTimeout(over);
+    this.goDown();
+    await crowded;
+  }
+
+  private goDown(): void {
     this.goingDown.abort();
+    this.end.giveUp();
   }
 }

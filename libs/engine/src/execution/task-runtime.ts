@@ -29,7 +29,7 @@ export class TaskRuntime implements OnApplicationBootstrap, OnModuleDestroy {
     await this.heartbeat.start(this.consumer.abilities);
     await this.cancels.start();
     this.consumer.start(this.executor);
-    this.sweeper.start();
+    await this.sweeper.start();
     this.syncer.start();
   }
 

@@ -6,12 +6,15 @@ import { Database } from '@app/platform/prisma/database.js';
 import { EngineMetrics } from '../execution/engine-metrics.js';
 import { WorkerIdentity } from '../execution/worker-identity.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
-import { admitTasks, lookAtQueues } from '../store/admit-tasks.js';
+import { admitTasks, lookAtLeader, lookAtQueues, stepDown } from '../store/admit-tasks.js';
 import { type Delivery, lookAgain } from '../store/dispatch.js';
 import { TaskSender } from './task-sender.js';
 
 /** After a send that failed. */
 const RETRY_MS = 1000;
+
+/** How long a process admits without a break where there are workers that are unlike it. */
+const TERM_MS = 1000;
 
 /**
  * Admits held tasks to their queues, in fair turns and within the limits of types and owners. Any number of processes
@@ -20,6 +23,9 @@ const RETRY_MS = 1000;
 @Injectable()
 export class Admission {
   private readonly names: string[];
+  private leadsSince: number | undefined;
+  private following = false;
+  private yieldsUntil = 0;
 
   constructor(
     private readonly database: Database,
@@ -42,24 +48,38 @@ export class Admission {
     const { incarnation } = this.sender;
     if (incarnation === '') return none;
     const { main } = this.database;
-    const queues = await lookAtQueues(main, this.names, this.config.LEASE);
+    const { LEASE, MAX_ACTIVE_PER_OWNER, SWEEP_INTERVAL } = this.config;
+    const by = this.identity.id;
+    const { led, unlike } = await lookAtLeader(main, by, LEASE);
+    if (led || performance.now() < this.yieldsUntil) return this.follow();
+    this.following = false;
+    const queues = await lookAtQueues(main, this.names, LEASE);
     const held = queues.some((queue) => queue.held && !queue.paused);
     const settled = queues.every(({ window, slots, backlogged }) => window === slots && !backlogged);
     if (!held && settled) return none;
-    const countedAt = performance.now();
     const waiting = await this.sender.depths(this.names);
-    const admission = await admitTasks(main, {
-      by: this.identity.id,
-      waiting,
-      countedAt,
-      limits: this.types.limits,
-      perOwner: this.config.MAX_ACTIVE_PER_OWNER,
-      leaseMs: this.config.LEASE,
-      incarnation,
-    });
-    if (!admission) return { more: false, waiting: held };
+    const limits = { limits: this.types.limits, perOwner: MAX_ACTIVE_PER_OWNER };
+    const admission = await admitTasks(main, { by, waiting, ...limits, leaseMs: LEASE, incarnation });
+    if (!admission) return this.follow();
+    this.leadsSince ??= performance.now();
     await this.send(admission.admitted);
+    // Workers of another version know types, tags and limits that this one does not: they admit in turn.
+    if (unlike && performance.now() - this.leadsSince > TERM_MS) {
+      this.yieldsUntil = performance.now() + 2 * SWEEP_INTERVAL;
+      await stepDown(main, by);
+    }
     return { more: admission.more, waiting: admission.backlogged };
+  }
+
+  /** Whether another process admits, as far as this one knows. */
+  get follows(): boolean {
+    return this.following;
+  }
+
+  private follow(): { more: false; waiting: false } {
+    this.leadsSince = undefined;
+    this.following = true;
+    return { more: false, waiting: false };
   }
 
   private async send(tasks: Delivery[]): Promise<void> {

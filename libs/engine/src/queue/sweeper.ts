@@ -21,6 +21,7 @@ import { Batcher } from '../store/batcher.js';
 import { type Finish, type FinishMember, finishTasks } from '../store/finish-tasks.js';
 import { failOverdueJobs, startDueJobs, takeDueJobs, untilNextDue } from '../store/timed-jobs.js';
 import { Admission } from './admission.js';
+import { AdmissionPoke } from './admission-poke.js';
 import { TaskSender } from './task-sender.js';
 
 const MOST_AT_ONCE = 500;
@@ -53,6 +54,7 @@ export class Sweeper {
     private readonly database: Database,
     private readonly sender: TaskSender,
     private readonly admission: Admission,
+    private readonly others: AdmissionPoke,
     private readonly types: JobTypeRegistry,
     private readonly bus: CancelBus,
     private readonly redis: Redis,
@@ -67,8 +69,13 @@ export class Sweeper {
     );
   }
 
-  start(): void {
+  async start(): Promise<void> {
     this.loop = this.run();
+    await this.others.listen(() => {
+      if (this.admission.follows) return;
+      this.poked = true;
+      this.wake?.();
+    });
   }
 
   async stop(): Promise<void> {
@@ -82,6 +89,7 @@ export class Sweeper {
   poke(): void {
     this.poked = true;
     this.wake?.();
+    if (this.admission.follows) this.others.poke();
   }
 
   private async run(): Promise<void> {
@@ -92,7 +100,7 @@ export class Sweeper {
         this.logger.warn({ reason: error.message }, 'a sweep failed');
         return { more: false, waiting: false };
       });
-      if (!next.more && !this.stopped && !this.poked) await this.sleep(await this.pause(next.waiting));
+      if (!next.more) await this.sleep(await this.pause(next.waiting));
     }
   }
 
@@ -217,6 +225,8 @@ export class Sweeper {
 
   private sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
+      // Called while it was asked how long to sleep.
+      if (this.poked || this.stopped) return resolve();
       const timer = setTimeout(resolve, ms);
       this.wake = () => {
         clearTimeout(timer);

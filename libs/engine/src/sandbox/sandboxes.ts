@@ -6,8 +6,8 @@ import { Database } from '@app/platform/prisma/database.js';
 import { AttemptAborts } from '../cancellation/attempt-aborts.js';
 import { EngineMetrics } from '../execution/engine-metrics.js';
 import type { RunningTask } from '../execution/running-tasks.js';
-import { Slots } from '../execution/slots.js';
 import { endBackends } from '../store/sandbox-backends.js';
+import { Places } from './places.js';
 import { type SandboxOptions, SandboxProcess, SandboxStartError } from './sandbox-process.js';
 import { SandboxedAttempt } from './sandboxed-attempt.js';
 
@@ -17,8 +17,11 @@ export const SANDBOX = Symbol('SANDBOX');
 /** The processes of this worker that run one task each; at most `MAX_SANDBOXES` at a time. */
 @Injectable()
 export class Sandboxes {
-  private readonly places: Slots;
+  private readonly places: Places;
+  private attempts = 0;
   private readonly processes = new Set<SandboxProcess>();
+  /** Called when there is room for one more attempt. */
+  onRoom: () => void = () => {};
 
   constructor(
     private readonly database: Database,
@@ -28,7 +31,29 @@ export class Sandboxes {
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.places = new Slots(config.MAX_SANDBOXES);
+    this.places = new Places(config.MAX_SANDBOXES);
+  }
+
+  /** Whether one more attempt finds a place. */
+  get hasRoom(): boolean {
+    return this.attempts < this.config.MAX_SANDBOXES;
+  }
+
+  /**
+   * Lets an attempt in, or answers undefined when there is no room: who waited here would keep a slot of the worker for as
+   * long as the others run. The returned function says that it has ended, once however often it is called. Its process
+   * may take a little longer, and the next one waits for that.
+   */
+  enter(): (() => void) | undefined {
+    if (!this.hasRoom) return undefined;
+    this.attempts++;
+    let inside = true;
+    return () => {
+      if (!inside) return;
+      inside = false;
+      this.attempts--;
+      this.onRoom();
+    };
   }
 
   /** An attempt in a process of its own, which is started when the attempt is run. */

@@ -1,5 +1,6 @@
 import type { FailurePolicy, Json } from '@app/core';
-import type { Sql } from '@app/platform/prisma/database.js';
+import { Prisma, type Sql } from '@app/platform/prisma/database.js';
+import { isLockTimeout } from '@app/platform/prisma/sql-errors.js';
 import { type DedupeKey, dedupeRows, findHolders, takeDedupeKeys } from './dedupe-keys.js';
 
 /** Milliseconds after the commit at which the sweeper looks whether the message of a new task has led to a claim. */
@@ -56,13 +57,55 @@ export type Acceptance =
   /** Another open job holds a key of this one. */
   | { kind: 'duplicate'; jobId: string };
 
+/** A transaction that is open holds a key of this job, or of another one of the batch. Nothing was written of it. */
+export interface KeyLocked {
+  kind: 'locked';
+}
+
+/**
+ * Lets the statement that it is a part of wait no longer for a lock. In a transaction it would hold for all that comes
+ * after; on its own, as here, a statement is its own transaction, and no session is changed.
+ */
+const waitingFor = (lockMs: number | undefined) =>
+  lockMs === undefined
+    ? Prisma.sql`true`
+    : Prisma.sql`(SELECT set_config('lock_timeout', ${String(lockMs)}, true)) IS NOT NULL`;
+
 /**
  * Writes jobs with their tasks, dispatch rows and first event in one statement, so that a job exists whole or
  * not at all. Of several submits with one idempotency key the first to commit wins and the others get its job. Keys are
  * locked in one order: dedupe keys, then idempotency keys, for a refused job must leave its idempotency key free.
  * Answers come in the order of `jobs`.
  */
-export async function acceptJobs(sql: Reader, jobs: NewJob[], incarnation: string): Promise<Acceptance[]> {
+export async function acceptJobs(sql: Reader, jobs: NewJob[], incarnation: string): Promise<Acceptance[]>;
+/** @param lockMs how long it waits at most for keys that an open transaction holds; not to be used within one */
+export async function acceptJobs(
+  sql: Reader,
+  jobs: NewJob[],
+  incarnation: string,
+  lockMs: number,
+): Promise<(Acceptance | KeyLocked)[]>;
+export async function acceptJobs(
+  sql: Reader,
+  jobs: NewJob[],
+  incarnation: string,
+  lockMs?: number,
+): Promise<(Acceptance | KeyLocked)[]> {
+  try {
+    return await writeJobs(sql, jobs, incarnation, lockMs);
+  } catch (error) {
+    // The statement that waits for keys is the one that writes the jobs, so nothing of them is there.
+    if (lockMs === undefined || !isLockTimeout(error)) throw error;
+    return jobs.map(() => ({ kind: 'locked' }));
+  }
+}
+
+async function writeJobs(
+  sql: Reader,
+  jobs: NewJob[],
+  incarnation: string,
+  lockMs: number | undefined,
+): Promise<(Acceptance | KeyLocked)[]> {
   const keyed = jobs
     .filter((job) => job.idempotency !== null)
     .map((job) => ({
@@ -111,7 +154,7 @@ export async function acceptJobs(sql: Reader, jobs: NewJob[], incarnation: strin
   );
   const accepted = await sql.$queryRaw<{ id: string; createdAt: Date }[]>`
     WITH held AS (
-      ${takeDedupeKeys(dedupe)}
+      ${takeDedupeKeys(dedupe, waitingFor(lockMs))}
     ), alone AS MATERIALIZED (
       SELECT i.id FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS i(id uuid, dedupe_count int)
       WHERE dedupe_count = 0 OR dedupe_count = (SELECT count(*) FROM held WHERE held.job_id = i.id)
@@ -119,7 +162,7 @@ export async function acceptJobs(sql: Reader, jobs: NewJob[], incarnation: strin
       INSERT INTO idempotency_keys (owner_id, key, body_hash, job_id)
       SELECT owner_id, key, body_hash, job_id
       FROM jsonb_to_recordset(${JSON.stringify(keyed)}::jsonb) AS i(owner_id text, key text, body_hash text, job_id uuid)
-      WHERE job_id IN (SELECT id FROM alone)
+      WHERE ${waitingFor(lockMs)} AND job_id IN (SELECT id FROM alone)
       ON CONFLICT DO NOTHING
       RETURNING job_id
     ), j AS (
@@ -174,14 +217,16 @@ export async function acceptJobs(sql: Reader, jobs: NewJob[], incarnation: strin
     holders.find((row) => job.dedupe.some(({ scope, key }) => scope === row.scope && key === row.key));
   // Who had the key has ended, or was deleted by retention, between the two statements: it is free again.
   const freed = rest.filter((job) => !holderOf(job));
-  const later = freed.length === 0 ? [] : await acceptJobs(sql, freed, incarnation);
-  return jobs.map((job): Acceptance => {
+  const again = () =>
+    lockMs === undefined ? acceptJobs(sql, freed, incarnation) : acceptJobs(sql, freed, incarnation, lockMs);
+  const later = freed.length === 0 ? [] : await again();
+  return jobs.map((job): Acceptance | KeyLocked => {
     const createdAt = written.get(job.jobId);
     if (createdAt) return { kind: 'accepted', jobId: job.jobId, createdAt };
     const known = keyOf(job);
     const holder = known ? undefined : holderOf(job);
     if (holder) return { kind: 'duplicate', jobId: holder.job_id };
-    if (!known) return later[freed.indexOf(job)] as Acceptance;
+    if (!known) return later[freed.indexOf(job)] as Acceptance | KeyLocked;
     return useOf(known, job.idempotency?.bodyHash);
   });
 }

@@ -12,8 +12,8 @@ const LONGEST_PASS_MS = 3000;
 /** Over how long the rate of a queue is averaged. */
 const RATE_MS = 10_000;
 
-/** By then what another process has admitted is in Redis, or will be found by the sweeper. */
-const SENT_MS = 50;
+/** How long nobody else admits after a pass: longer than its messages are on their way to Redis, where they are counted. */
+const LEAD_MS = 1000;
 
 /** What a pass needs to know beside the rows. */
 export interface AdmissionOptions {
@@ -21,8 +21,6 @@ export interface AdmissionOptions {
   by: string;
   /** Messages that wait in Redis, by queue: the queues that are looked at. */
   waiting: ReadonlyMap<string, number>;
-  /** When these were counted, by `performance.now()`. */
-  countedAt: number;
   /** The types that this process knows; tasks of others are left to others. */
   limits: ReadonlyMap<string, TypeLimits>;
   /** Tasks that one owner may have admitted at a time. */
@@ -72,25 +70,49 @@ export async function lookAtQueues(sql: Sql, names: string[], leaseMs: number): 
     FROM unnest(${names}::text[]) AS n(name) LEFT JOIN queues q ON q.name = n.name`;
 }
 
+/** Whether somebody else admits now, and whether workers are alive that know other types or queues than one does. */
+export async function lookAtLeader(
+  sql: Sql,
+  by: string,
+  leaseMs: number,
+): Promise<{ led: boolean; unlike: boolean }> {
+  const [row] = await sql.$queryRaw<{ led: boolean; unlike: boolean }[]>`
+    SELECT a.leader <> ${by} AND a.until > clock_timestamp() AS led, EXISTS (
+        SELECT FROM workers w, workers me
+        WHERE me.id::text = ${by} AND w.stopped_at IS NULL AND (w.types, w.queues) IS DISTINCT FROM (me.types, me.queues)
+          AND w.seen_at > clock_timestamp() - make_interval(secs => ${(2 * leaseMs) / 1000}::float8)
+      ) AS unlike
+    FROM admission a`;
+  return row ?? { led: false, unlike: false };
+}
+
+/** Becomes, or stays, the one who admits; false when another one is. */
+async function lead(sql: Sql, by: string): Promise<boolean> {
+  const [row] = await sql.$queryRaw<{ free: boolean }[]>`
+    SELECT leader = ${by} OR until <= clock_timestamp() AS free FROM admission FOR UPDATE SKIP LOCKED`;
+  if (!row?.free) return false;
+  await sql.$executeRaw`
+    UPDATE admission SET leader = ${by},
+      until = clock_timestamp() + make_interval(secs => ${LEAD_MS / 1000}::float8)`;
+  return true;
+}
+
+/** Lets another one admit. */
+export async function stepDown(sql: Sql, by: string): Promise<void> {
+  await sql.$executeRaw`UPDATE admission SET until = clock_timestamp() WHERE leader = ${by}`;
+}
+
 /**
  * Admits held tasks to their queues: as many as the windows and the limits leave room for, in fair turns. One process
- * at a time; undefined when another one is at it, or was a moment ago. What is admitted counts as sent when this has committed: what is
+ * at a time; undefined when another one does. What is admitted counts as sent when this has committed: what is
  * then not sent is found by the sweeper.
  */
 export function admitTasks(client: PrismaClient, options: AdmissionOptions): Promise<Admission | undefined> {
   return inTransaction(
     client,
     async (sql) => {
-      const [last] = await sql.$queryRaw<{ by: string }[]>`
-        SELECT value AS by FROM settings WHERE key = 'admission' FOR UPDATE SKIP LOCKED`;
-      if (!last) return undefined;
+      if (!(await lead(sql, options.by))) return undefined;
       const queues = await lookAtQueues(sql, [...options.waiting.keys()], options.leaseMs);
-      if (last.by !== options.by) {
-        // The messages were counted before those of the pass before were sent: they would be admitted twice over.
-        const since = performance.now() - options.countedAt + SENT_MS;
-        if (queues.some(({ ageMs }) => ageMs < since)) return undefined;
-        await sql.$executeRaw`UPDATE settings SET value = ${options.by} WHERE key = 'admission'`;
-      }
       const limits = await readRoom(sql, options.limits, options.perOwner);
       const holders = await readHolders(sql, options.limits);
       const pass: Admission = { admitted: [], more: false, backlogged: false };

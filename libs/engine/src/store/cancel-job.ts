@@ -34,7 +34,7 @@ export async function cancelJob(
       )
       SELECT generation FROM j`;
     if (canceled[0]) {
-      await endOpenTasks(sql, [jobId], by.actor, true);
+      await endOpenTasks(sql, [jobId], by.actor);
       return { kind: 'canceled', generation: canceled[0].generation };
     }
     const [job] = await sql.$queryRaw<{ status: JobStatus }[]>`

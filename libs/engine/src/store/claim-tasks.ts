@@ -116,7 +116,9 @@ export async function claimTasks(
       RETURNING t.id, t.job_id, t.kind, t.fence, t.attempt, t.position, l.generation, l.version, l.owner_id, l.type,
         l.max_attempts, l.resumable, l.payload, l.payload_version, l.created_at, t.suspect, t.crashes
     ), d AS (
-      UPDATE dispatch d SET look_again_at = clock_timestamp() + make_interval(secs => ${lease}::float8)
+      -- Held only since this statement began: what runs is not held.
+      UPDATE dispatch d SET look_again_at = clock_timestamp() + make_interval(secs => ${lease}::float8),
+        gate = CASE WHEN d.gate = 'held' THEN 'admitted' ELSE d.gate END
       FROM claimed c WHERE d.id = c.id AND d.kind = c.kind
     ), mine AS (
       SELECT * FROM claimed

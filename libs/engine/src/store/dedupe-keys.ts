@@ -24,18 +24,23 @@ export function dedupeRows(jobs: { jobId: string; dedupe: DedupeKey[] }[], gener
  * Takes keys that nobody holds, or whose job has ended, and answers those that were got. What a statement sees of
  * other jobs is older than the rows that it waits for: a key counts as free only when its job, as it was when it took
  * the key, is seen to have ended.
+ * @param where of the keys, looked at before the first of them is taken
  */
-export const takeDedupeKeys = (rows: DedupeRow[]) => Prisma.sql`
+export const takeDedupeKeys = (rows: DedupeRow[], where = Prisma.sql`true`) => Prisma.sql`
   INSERT INTO dedupe_keys AS d (scope, key, job_id, generation)
   SELECT scope, key, job_id, generation
   FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(scope text, key text, job_id uuid, generation int)
+  WHERE ${where}
   ON CONFLICT (scope, key) DO UPDATE SET job_id = EXCLUDED.job_id, generation = EXCLUDED.generation
   WHERE EXISTS (
     SELECT FROM jobs j WHERE j.id = d.job_id AND j.generation = d.generation AND j.finished_at IS NOT NULL
   )
   RETURNING d.job_id`;
 
-/** The open jobs that hold keys. A key whose job was never written, or was deleted, is let go of. */
+/**
+ * The open jobs that hold keys. A key whose job was never written, or was deleted, is let go of, unless somebody has it
+ * in hand: nobody waits here.
+ */
 export async function findHolders(
   sql: Pick<Sql, '$queryRaw'>,
   keys: DedupeKey[],
@@ -47,9 +52,12 @@ export async function findHolders(
       SELECT d.scope, d.key, d.job_id FROM jsonb_to_recordset(${wanted}::jsonb) AS r(scope text, key text)
       JOIN dedupe_keys d ON d.scope = r.scope AND d.key = r.key
     ), gone AS (
-      DELETE FROM dedupe_keys d USING m
-      WHERE d.scope = m.scope AND d.key = m.key AND d.job_id = m.job_id
-        AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = m.job_id)
+      DELETE FROM dedupe_keys d USING (
+        SELECT d.scope, d.key, d.job_id FROM m JOIN dedupe_keys d ON d.scope = m.scope AND d.key = m.key AND d.job_id = m.job_id
+        WHERE NOT EXISTS (SELECT FROM jobs WHERE jobs.id = m.job_id)
+        ORDER BY d.scope, d.key FOR UPDATE OF d SKIP LOCKED
+      ) g
+      WHERE d.scope = g.scope AND d.key = g.key AND d.job_id = g.job_id
     )
     SELECT m.scope, m.key, m.job_id::text AS job_id FROM m JOIN jobs j ON j.id = m.job_id
     WHERE j.finished_at IS NULL`;

@@ -96,9 +96,9 @@ export async function noteSent(sql: Sql, sent: Delivery[], incarnation: string):
   await moveLook(sql, sent, RESEND_MS, incarnation);
 }
 
-/** Lets units of work be looked at again soon, as after a send that failed. */
-export async function lookAgain(sql: Sql, deliveries: Delivery[], afterMs: number): Promise<void> {
-  await moveLook(sql, deliveries, afterMs, '');
+/** Lets units of work be looked at again soon, as after a send that failed. Answers how many rows had not moved on. */
+export function lookAgain(sql: Sql, deliveries: Delivery[], afterMs: number): Promise<number> {
+  return moveLook(sql, deliveries, afterMs, '');
 }
 
 async function moveLook(
@@ -106,12 +106,12 @@ async function moveLook(
   deliveries: Delivery[],
   afterMs: number,
   incarnation: string,
-): Promise<void> {
+): Promise<number> {
   const ids = deliveries.map((delivery) => delivery.taskId);
   const kinds = deliveries.map((delivery) => delivery.kind);
   const epochs = deliveries.map((delivery) => delivery.epoch);
   const marks = deliveries.map((delivery) => delivery.mark ?? null);
-  await sql.$executeRaw`
+  return sql.$executeRaw`
     UPDATE dispatch d SET incarnation = ${incarnation},
       look_again_at = clock_timestamp() + make_interval(secs => ${afterMs / 1000}::float8)
     FROM (

@@ -6,10 +6,9 @@ import type { Sql } from '@app/platform/prisma/database.js';
  * plan or a claim committed while the first one waited. The fence rises, so that from the commit on nothing is
  * accepted from an attempt that still runs. Ids go over in arrays: a plan that was made while the tables were small
  * would join ten thousand rows with as many, one by one.
- * @param stops whether to open the receipt of a stop for each attempt that runs, as a cancel does. Where an exit hook
- * waits for the stops they are opened anyway; only that of a cancel is shown.
+ * Opens the receipt of a stop for each attempt that runs: that of a cancel is shown, and exit hooks and limits wait for all.
  */
-export async function endOpenTasks(sql: Sql, jobIds: string[], actor: string, stops: boolean): Promise<void> {
+export async function endOpenTasks(sql: Sql, jobIds: string[], actor: string): Promise<void> {
   await sql.$executeRaw`
     WITH open AS MATERIALIZED (
       SELECT t.id, t.job_id, t.kind, t.status, t.worker, t.generation
@@ -38,6 +37,6 @@ export async function endOpenTasks(sql: Sql, jobIds: string[], actor: string, st
     )
     INSERT INTO cancel_stops (job_id, generation, task_id, worker)
     SELECT o.job_id, j.generation, o.id, o.worker FROM open o JOIN j ON j.id = o.job_id
-    WHERE o.status = 'active' AND (${stops} OR j.exit_hook)
+    WHERE o.status = 'active' 
     ON CONFLICT DO NOTHING`;
 }

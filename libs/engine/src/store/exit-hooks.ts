@@ -71,7 +71,7 @@ export async function takeDueExits(
         ))
       ORDER BY d.look_again_at LIMIT ${limit} FOR UPDATE OF d SKIP LOCKED
     )
-    UPDATE dispatch d SET epoch = d.epoch + 1,
+    UPDATE dispatch d SET epoch = d.epoch + 1, failures = 0,
       look_again_at = clock_timestamp() + make_interval(secs => ${leaseMs / 1000}::float8)
     FROM due JOIN jobs j ON j.id = due.id
     WHERE d.id = due.id AND d.kind = 'exit'

@@ -60,7 +60,7 @@ export async function finishTasks(
         const failed = [
           ...new Set(written.flatMap((row) => (row.jobFailed && row.jobId ? [row.jobId] : []))),
         ];
-        if (failed.length > 0) await endOpenTasks(sql, failed.toSorted(), actor, false);
+        if (failed.length > 0) await endOpenTasks(sql, failed.toSorted(), actor);
         return written;
       })
     : await retryRaces(() => writeFinishes(client, members, actor, wait));

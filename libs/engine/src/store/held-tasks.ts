@@ -8,65 +8,61 @@ export interface HeldTask extends WaitingTask {
   kind: 'task' | 'plan';
 }
 
-/** An owner and a type that have tasks waiting. */
-interface LaneKey {
-  ownerId: string;
-  type: string;
-}
-
 /**
- * The lanes of a queue that have tasks waiting, from the owner after `lastOwner` on and around. Jumps from one lane
- * to the next in the index, so that it costs what there are of them and not what waits in them.
+ * The owners that have tasks waiting for a queue, from the one after `lastOwner` on and around. Jumps from one to the
+ * next in the index, so that it costs what there are of them and not what waits.
  */
-export async function findLanes(
+export async function findOwners(
   sql: Sql,
   queue: string,
   lastOwner: string,
   limit: number,
-): Promise<LaneKey[]> {
-  const later = await walkLanes(sql, queue, Prisma.sql`owner_id > ${lastOwner}`, limit);
+): Promise<string[]> {
+  const later = await walkOwners(sql, queue, Prisma.sql`owner_id > ${lastOwner}`, limit);
   if (later.length === limit) return later;
-  const before = await walkLanes(sql, queue, Prisma.sql`owner_id <= ${lastOwner}`, limit - later.length);
+  const before = await walkOwners(sql, queue, Prisma.sql`owner_id <= ${lastOwner}`, limit - later.length);
   return [...later, ...before];
 }
 
-async function walkLanes(sql: Sql, queue: string, where: Prisma.Sql, limit: number): Promise<LaneKey[]> {
-  return sql.$queryRaw<LaneKey[]>`
-    WITH RECURSIVE lane AS (
-      (SELECT owner_id, type FROM dispatch WHERE gate = 'held' AND queue = ${queue} AND ${where}
-        ORDER BY owner_id, type LIMIT 1)
+async function walkOwners(sql: Sql, queue: string, where: Prisma.Sql, limit: number): Promise<string[]> {
+  const rows = await sql.$queryRaw<{ ownerId: string }[]>`
+    WITH RECURSIVE owner AS (
+      (SELECT owner_id FROM dispatch WHERE gate = 'held' AND queue = ${queue} AND ${where} ORDER BY owner_id LIMIT 1)
       UNION ALL
-      SELECT n.owner_id, n.type FROM lane l CROSS JOIN LATERAL (
-        SELECT owner_id, type FROM dispatch
-        WHERE gate = 'held' AND queue = ${queue} AND (owner_id, type) > (l.owner_id, l.type) AND ${where}
-        ORDER BY owner_id, type LIMIT 1
+      SELECT n.owner_id FROM owner o CROSS JOIN LATERAL (
+        SELECT owner_id FROM dispatch
+        WHERE gate = 'held' AND queue = ${queue} AND owner_id > o.owner_id AND ${where} ORDER BY owner_id LIMIT 1
       ) n
     )
-    SELECT owner_id AS "ownerId", type FROM lane LIMIT ${limit}`;
+    SELECT owner_id AS "ownerId" FROM owner LIMIT ${limit}`;
+  return rows.map(({ ownerId }) => ownerId);
 }
 
-/** The first tasks of lanes, at most `depth` of each, in the order of the lanes. */
+/** The first tasks of owners and types, at most `depth` of each lane, in the order of the owners. */
 export async function readHeads(
   sql: Sql,
   queue: string,
-  lanes: LaneKey[],
+  owners: string[],
+  types: string[],
   depth: number,
 ): Promise<Lane<HeldTask>[]> {
-  if (lanes.length === 0) return [];
-  const owners = lanes.map(({ ownerId }) => ownerId);
-  const types = lanes.map(({ type }) => type);
-  const rows = await sql.$queryRaw<(HeldTask & { nth: number })[]>`
-    SELECT l.nth::int AS nth, t.id::text AS "taskId", t.kind, t.job_id::text AS "jobId", t.rank
-    FROM unnest(${owners}::text[], ${types}::text[]) WITH ORDINALITY AS l(owner_id, type, nth)
+  if (owners.length === 0 || types.length === 0) return [];
+  const rows = await sql.$queryRaw<(HeldTask & { ownerId: string; type: string })[]>`
+    SELECT o.id AS "ownerId", k.name AS type, t.id::text AS "taskId", t.kind, t.job_id::text AS "jobId", t.rank
+    FROM unnest(${owners}::text[]) WITH ORDINALITY AS o(id, nth) CROSS JOIN unnest(${types}::text[]) AS k(name)
     CROSS JOIN LATERAL (
       SELECT id, kind, job_id, rank FROM dispatch
-      WHERE gate = 'held' AND queue = ${queue} AND owner_id = l.owner_id AND type = l.type
+      WHERE gate = 'held' AND queue = ${queue} AND owner_id = o.id AND type = k.name
       ORDER BY rank, job_id, id LIMIT ${depth}
     ) t
-    ORDER BY l.nth, t.rank, t.job_id, t.id`;
-  const heads: Lane<HeldTask>[] = lanes.map((lane) => ({ ...lane, tasks: [] }));
-  for (const { nth, ...task } of rows) heads[nth - 1]?.tasks.push(task);
-  return heads;
+    ORDER BY o.nth, k.name, t.rank, t.job_id, t.id`;
+  const lanes: Lane<HeldTask>[] = [];
+  for (const { ownerId, type, ...task } of rows) {
+    const last = lanes.at(-1);
+    if (last?.ownerId === ownerId && last.type === type) last.tasks.push(task);
+    else lanes.push({ ownerId, type, tasks: [task] });
+  }
+  return lanes;
 }
 
 /** The waiting tasks of the job that holds its type. */

@@ -1,8 +1,8 @@
 import { expect, test } from '@jest/globals';
 import type { Explainer } from '../explain.js';
-import { Jobs } from '../jobs.js';
+import type { Jobs } from '../jobs.js';
 import type { Workers } from '../workers.js';
-import { JobQueries } from './job-queries.js';
+import type { JobQueries } from './job-queries.js';
 
 /** Never called: the compiler refuses each call in it, or it complains of the mark above the call. */
 function forgetsTheOwner(jobs: Jobs, queries: JobQueries, explainer: Explainer, workers: Workers) {
@@ -45,22 +45,38 @@ function forgetsTheOwner(jobs: Jobs, queries: JobQueries, explainer: Explainer, 
   ];
 }
 
-const methodsOf = (type: { prototype: object }) => Object.getOwnPropertyNames(type.prototype).toSorted();
+type Asked = 'for an owner' | 'by administrators';
+
+/** What may be asked. The compiler wants a line for what is added; it belongs among the calls above too, if it is for an owner. */
+const OF_JOBS: Record<keyof Jobs, Asked> = {
+  submit: 'for an owner',
+  find: 'for an owner',
+  page: 'for an owner',
+  tasks: 'for an owner',
+  cancel: 'for an owner',
+  reschedule: 'for an owner',
+  retry: 'for an owner',
+  ownerOf: 'by administrators',
+  resolve: 'by administrators',
+};
+const OF_QUERIES: Record<keyof JobQueries, Asked> = {
+  find: 'for an owner',
+  page: 'for an owner',
+  tasks: 'for an owner',
+  ownerOf: 'by administrators',
+};
 
 test('feature 3: what is asked of jobs is asked for an owner, or by an administrator', () => {
-  expect(forgetsTheOwner).toBeInstanceOf(Function);
-  // One that is added is added here, and to the calls above unless it is for administrators alone.
-  const ofAnOwner = 'cancel find page reschedule retry submit tasks';
-  const ofAdministrators = 'ownerOf resolve';
-  const within = 'accept answer constructor dedupeOf directly replay';
-  expect(methodsOf(Jobs)).toEqual(`${ofAnOwner} ${ofAdministrators} ${within}`.split(' ').toSorted());
-  expect(methodsOf(JobQueries)).toEqual([
-    'constructor',
-    'find',
-    'ownerOf',
-    'page',
-    'select',
-    'stops',
-    'tasks',
-  ]);
+  const calls = forgetsTheOwner.toString();
+  for (const [receiver, asked] of [
+    ['jobs', OF_JOBS],
+    ['queries', OF_QUERIES],
+  ] as const) {
+    for (const [name, how] of Object.entries(asked)) {
+      expect({ name, tried: calls.includes(`${receiver}.${name}(`) }).toEqual({
+        name,
+        tried: how === 'for an owner',
+      });
+    }
+  }
 });

@@ -86,7 +86,7 @@ export async function failOverdueJobs(client: PrismaClient, jobIds: string[]): P
       )
       SELECT id::text AS "jobId", generation FROM j`;
     if (failed.length > 0) {
-      await endOpenTasks(sql, failed.map((job) => job.jobId).toSorted(), 'sweeper', false);
+      await endOpenTasks(sql, failed.map((job) => job.jobId).toSorted(), 'sweeper');
     }
     return failed;
   });

@@ -34,7 +34,7 @@ export async function readRoom(
   const admitted = await sql.$queryRaw<{ type: string; ownerId: string; count: number }[]>`
     SELECT type, owner_id AS "ownerId", count(*)::int AS count FROM dispatch WHERE gate = 'admitted' GROUP BY type, owner_id`;
   for (const [type, { concurrency }] of known) if (concurrency !== undefined) types.set(type, concurrency);
-  for (const { type, ownerId, count } of admitted) {
+  for (const { type, ownerId, count } of [...admitted, ...(await countStopping(sql))]) {
     const room = types.get(type);
     if (room !== undefined) types.set(type, room - count);
     if (perOwner !== undefined) owners.set(ownerId, (owners.get(ownerId) ?? perOwner) - count);
@@ -45,6 +45,19 @@ export async function readRoom(
     SELECT name FROM pauses WHERE kind = 'type' AND (until IS NULL OR until > clock_timestamp())`;
   for (const { name } of paused) types.set(name, 0);
   return { types, owners, perOwner };
+}
+
+/** How long a handler that was asked to stop keeps its place, if nobody tells that it has stopped. */
+const STOP_MS = 60_000;
+
+/** Attempts that were asked to stop when their job ended, and may still run. */
+async function countStopping(sql: Sql): Promise<{ type: string; ownerId: string; count: number }[]> {
+  return sql.$queryRaw`
+    SELECT j.type, j.owner_id AS "ownerId", count(*)::int AS count
+    FROM cancel_stops s JOIN jobs j ON j.id = s.job_id AND j.generation = s.generation
+    WHERE s.stopped_at IS NULL AND s.fenced_at IS NULL
+      AND j.finished_at > clock_timestamp() - make_interval(secs => ${STOP_MS / 1000}::float8)
+    GROUP BY j.type, j.owner_id`;
 }
 
 async function readRates(sql: Sql, rates: { type: string; max: number; perMs: number }[]) {
@@ -81,7 +94,10 @@ export async function noteStarts(
     INSERT INTO type_starts (type, at, count) SELECT type, clock_timestamp(), count FROM r`;
 }
 
-/** The jobs that hold types whose jobs run one after another. A job that has ended holds nothing. */
+/**
+ * The jobs that hold types whose jobs run one after another. A job that has ended holds its type as long as a handler of
+ * it may still run.
+ */
 export async function readHolders(
   sql: Sql,
   limits: ReadonlyMap<string, TypeLimits>,
@@ -91,7 +107,11 @@ export async function readHolders(
   const holders = await sql.$queryRaw<Holder[]>`
     SELECT h.type, h.job_id::text AS "jobId", j.owner_id AS "ownerId"
     FROM type_holders h JOIN jobs j ON j.id = h.job_id
-    WHERE h.type = ANY(${types}::text[]) AND j.finished_at IS NULL AND j.generation = h.generation`;
+    WHERE h.type = ANY(${types}::text[]) AND j.generation = h.generation AND (j.finished_at IS NULL OR (
+      j.finished_at > clock_timestamp() - make_interval(secs => ${STOP_MS / 1000}::float8) AND EXISTS (
+        SELECT FROM cancel_stops s
+        WHERE s.job_id = j.id AND s.generation = j.generation AND s.stopped_at IS NULL AND s.fenced_at IS NULL
+      )))`;
   return new Map(holders.map((holder) => [holder.type, holder]));
 }
 

@@ -1,9 +1,16 @@
 import type { JobFailure, JobStatus, WaitFacts } from '@app/core';
 import { Prisma, type Sql } from '@app/platform/prisma/database.js';
-import type { TypeLimits } from './type-limits.js';
+import { findOwners } from './held-tasks.js';
+import { readHolders, readRoom, type TypeLimits } from './type-limits.js';
 
 /** Tasks that are counted before one, at most: an explanation may say less than there are, and must not cost more. */
 const MOST_AHEAD = 100_000;
+/** Of one other owner; one that has more has as many as turns are looked at. */
+const MOST_OF_OTHERS = 1000;
+/** Tasks of a job that are looked at for one that waits. */
+const LAST_TASKS = 5000;
+/** Other owners whose turns are counted. */
+const MOST_OWNERS = 200;
 
 /** What the rows tell; Redis and the limits in the code are added to it. */
 type Rows = Omit<WaitFacts, 'redisIsAway' | 'sent'>;
@@ -30,21 +37,21 @@ export async function readWaitFacts(
   sql: Sql,
   ownerId: string,
   jobId: string,
-  limitsOf: (type: string) => TypeLimits | undefined,
+  limits: ReadonlyMap<string, TypeLimits>,
   options: { perOwner: number | undefined; leaseMs: number },
 ): Promise<Rows | undefined> {
   const [job] = await sql.$queryRaw<JobRow[]>`
     SELECT status, type, payload_version AS "payloadVersion", queue, run_at AS "runAt", rank FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId}`;
   if (!job) return undefined;
   const { status, type, payloadVersion, queue, runAt } = job;
-  const waiting = await readWaiting(sql, jobId);
+  const waiting = await readWaiting(sql, { ...job, ownerId, jobId });
   const [queueFacts] = await sql.$queryRaw<{ slots: number; typeIsKnown: boolean; perSecond: number }[]>`
     SELECT COALESCE(sum(w.slots), 0)::int AS slots, COALESCE(bool_or((w.types->>${type})::int >= ${payloadVersion}), false) AS "typeIsKnown",
       COALESCE((SELECT rate FROM queues WHERE name = ${queue}), 0) AS "perSecond"
     FROM workers w
     WHERE w.stopped_at IS NULL AND ${queue} = ANY(w.queues)
       AND w.seen_at > clock_timestamp() - make_interval(secs => ${(2 * options.leaseMs) / 1000}::float8)`;
-  const limits = limitsOf(type);
+  const own = limits.get(type);
   return {
     status,
     type,
@@ -55,28 +62,51 @@ export async function readWaitFacts(
       SELECT kind, reason, until FROM pauses
       WHERE (kind, name) IN (('type', ${type}), ('tag', ${queue})) AND (until IS NULL OR until > clock_timestamp())`,
     ...(queueFacts ?? { slots: 0, typeIsKnown: false, perSecond: 0 }),
-    holder: limits?.oneByOne ? await readHolder(sql, type, ownerId, jobId) : null,
+    holder: own?.oneByOne ? await readHolder(sql, type, ownerId, jobId) : null,
     concurrency:
-      limits?.concurrency === undefined
+      own?.concurrency === undefined
         ? null
-        : { limit: limits.concurrency, used: await countAdmitted(sql, Prisma.sql`type = ${type}`) },
+        : { limit: own.concurrency, used: await countAdmitted(sql, Prisma.sql`type = ${type}`) },
     owner:
       options.perOwner === undefined
         ? null
         : { limit: options.perOwner, used: await countAdmitted(sql, Prisma.sql`owner_id = ${ownerId}`) },
-    rate: limits?.rate ? { max: limits.rate.max, ...(await readStarts(sql, type, limits.rate.perMs)) } : null,
-    ahead: waiting?.held ? await countAhead(sql, { ...job, ownerId, jobId, taskId: waiting.id }) : 0,
+    rate: own?.rate ? { max: own.rate.max, ...(await readStarts(sql, type, own.rate.perMs)) } : null,
+    ahead: waiting?.held
+      ? await countAhead(
+          sql,
+          { ...job, ownerId, jobId, taskId: waiting.id },
+          await openTypes(sql, limits, type),
+        )
+      : 0,
     finalization: status === 'finalizing' ? await readFinalization(sql, jobId) : null,
   };
 }
 
-async function readWaiting(sql: Sql, jobId: string): Promise<WaitingRow | null> {
+/**
+ * The first of a job's tasks that wait: the next one to be admitted, or else one of the last that the job has, for the
+ * earlier ones have begun before them. A job may have a million tasks, and most of them run or have ended.
+ */
+async function readWaiting(
+  sql: Sql,
+  job: JobRow & { ownerId: string; jobId: string },
+): Promise<WaitingRow | null> {
+  const { ownerId, jobId, queue, type, rank } = job;
+  const [held] = await sql.$queryRaw<WaitingRow[]>`
+    SELECT id::text AS id, true AS held, NULL::timestamptz AS "retryAt", 0 AS attempt, NULL::jsonb AS error
+    FROM dispatch
+    WHERE gate = 'held' AND queue = ${queue} AND owner_id = ${ownerId} AND type = ${type}
+      AND rank = ${rank}::float8 AND job_id = ${jobId}::uuid
+    ORDER BY id LIMIT 1`;
+  if (held) return held;
   const [row] = await sql.$queryRaw<WaitingRow[]>`
     SELECT t.id::text AS id, d.gate IS NOT DISTINCT FROM 'held' AS held, t.attempt::int AS attempt, o.error,
-      CASE WHEN t.status = 'retrying' AND d.look_again_at < 'infinity' THEN d.look_again_at END AS "retryAt"
-    FROM task_inputs i JOIN tasks t ON t.id = i.task_id JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
+      CASE WHEN t.status = 'retrying' AND d.incarnation = '' AND d.look_again_at < 'infinity' THEN d.look_again_at END AS "retryAt"
+    FROM (
+      SELECT task_id, position FROM task_inputs WHERE job_id = ${jobId}::uuid ORDER BY position DESC LIMIT ${LAST_TASKS}
+    ) i JOIN tasks t ON t.id = i.task_id JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
       LEFT JOIN task_outputs o ON o.task_id = t.id
-    WHERE i.job_id = ${jobId}::uuid AND t.finished_at IS NULL AND t.status <> 'active'
+    WHERE t.finished_at IS NULL AND t.status <> 'active'
     ORDER BY t.status = 'retrying', i.position LIMIT 1`;
   return row ?? null;
 }
@@ -107,36 +137,46 @@ async function readStarts(
   return row ?? { used: 0, freeAt: null };
 }
 
+/** The types that are not held back as a whole, and the one that is asked about. */
+async function openTypes(
+  sql: Sql,
+  limits: ReadonlyMap<string, TypeLimits>,
+  asked: string,
+): Promise<string[]> {
+  const { types } = await readRoom(sql, limits, undefined);
+  const holders = await readHolders(sql, limits);
+  const open = [...limits.keys()].filter((type) => (types.get(type) ?? 1) > 0 && !holders.has(type));
+  return [...new Set([...open, asked])];
+}
+
 /**
  * Tasks that are admitted before one: its owner's with a smaller rank, and of every other owner as many as it has, but
- * no more than turns until then.
+ * no more than turns until then. Those of types that are held back have no turn.
  */
 async function countAhead(
   sql: Sql,
   of: { queue: string; ownerId: string; jobId: string; taskId: string; rank: number },
+  types: string[],
 ): Promise<number> {
   const [own] = await sql.$queryRaw<{ count: number }[]>`
-    SELECT count(*)::int AS count FROM (
-      SELECT FROM dispatch WHERE gate = 'held' AND queue = ${of.queue} AND owner_id = ${of.ownerId}
-        AND (rank, job_id, id) < (${of.rank}::float8, ${of.jobId}::uuid, ${of.taskId}::uuid) LIMIT ${MOST_AHEAD}
-    ) before`;
-  const before = own?.count ?? 0;
-  const [others] = await sql.$queryRaw<{ count: number }[]>`
-    WITH RECURSIVE owner AS (
-      (SELECT owner_id FROM dispatch WHERE gate = 'held' AND queue = ${of.queue} ORDER BY owner_id LIMIT 1)
-      UNION ALL
-      SELECT n.owner_id FROM owner o CROSS JOIN LATERAL (
-        SELECT owner_id FROM dispatch WHERE gate = 'held' AND queue = ${of.queue} AND owner_id > o.owner_id
-        ORDER BY owner_id LIMIT 1
-      ) n
-    )
-    SELECT COALESCE(sum(n.count), 0)::int AS count
-    FROM (SELECT owner_id FROM owner WHERE owner_id <> ${of.ownerId} LIMIT 500) o CROSS JOIN LATERAL (
+    SELECT COALESCE(sum(n.count), 0)::int AS count FROM unnest(${types}::text[]) AS k(name) CROSS JOIN LATERAL (
       SELECT count(*)::int AS count FROM (
-        SELECT FROM dispatch WHERE gate = 'held' AND queue = ${of.queue} AND owner_id = o.owner_id LIMIT ${before + 1}
-      ) held
+        SELECT FROM dispatch WHERE gate = 'held' AND queue = ${of.queue} AND owner_id = ${of.ownerId} AND type = k.name
+          AND (rank, job_id, id) < (${of.rank}::float8, ${of.jobId}::uuid, ${of.taskId}::uuid) LIMIT ${MOST_AHEAD}
+      ) before
     ) n`;
-  return Math.min(MOST_AHEAD, before + (others?.count ?? 0));
+  const before = Math.min(MOST_AHEAD, own?.count ?? 0);
+  const owners = (await findOwners(sql, of.queue, of.ownerId, MOST_OWNERS)).filter((id) => id !== of.ownerId);
+  const most = Math.min(before + 1, MOST_OF_OTHERS);
+  const others = await sql.$queryRaw<{ count: number }[]>`
+    SELECT LEAST(sum(n.count), ${most})::int AS count
+    FROM unnest(${owners}::text[]) AS o(id) CROSS JOIN unnest(${types}::text[]) AS k(name) CROSS JOIN LATERAL (
+      SELECT count(*)::int AS count FROM (
+        SELECT FROM dispatch WHERE gate = 'held' AND queue = ${of.queue} AND owner_id = o.id AND type = k.name LIMIT ${most}
+      ) held
+    ) n GROUP BY o.id`;
+  const turns = others.map(({ count }) => (count === MOST_OF_OTHERS ? before + 1 : count));
+  return Math.min(MOST_AHEAD, before + turns.reduce((sum, count) => sum + count, 0));
 }
 
 async function readFinalization(sql: Sql, jobId: string): Promise<WaitFacts['finalization']> {

@@ -12,12 +12,18 @@ import { outagePause } from '../execution/outage-pause.js';
 import { WorkerIdentity } from '../execution/worker-identity.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import { type DueExit, endExit, type ExitType, renewExit, takeDueExits } from '../store/exit-hooks.js';
+import { passByStrangeExits } from '../store/strange-exits.js';
 import { ExitTurnSignal } from './exit-turn-signal.js';
 
 /** Exit hooks at a time in one process. */
 const AT_ONCE = 8;
 /** How long a hook may take, in milliseconds. */
 const LIMIT_MS = 60_000;
+/**
+ * What this process has no code for is left to others for a while, and less often each time; many may begin at once when
+ * a type was taken out of the code.
+ */
+const STRANGE = { dueMs: 30_000, pauseMs: 30_000, passes: 3, most: 1000 };
 /** The grace of a type that this process no longer has. */
 const GRACE_MS = 10_000;
 
@@ -82,6 +88,16 @@ export class ExitRunner {
         if (this.again) void this.look();
       });
     return this.looking;
+  }
+
+  /** Sees to the exits whose job type this process lacks; they are ended when no worker has had it for FINALIZE_LIMIT. */
+  async passBy(): Promise<void> {
+    if (!this.started || this.stopping.signal.aborted) return;
+    const policy = { ...STRANGE, limitMs: this.config.FINALIZE_LIMIT };
+    for (const jobId of await passByStrangeExits(this.database.main, this.types, policy)) {
+      this.metrics.exits.inc({ result: 'given-up' });
+      this.logger.error({ jobId }, 'an exit was ended unrun: no worker had the job type, or its version');
+    }
   }
 
   /** Takes as many as there is room for. */

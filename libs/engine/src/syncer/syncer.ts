@@ -92,6 +92,11 @@ export class Syncer {
     );
     if (!repair || this.stopping.signal.aborted) return;
     await this.exits.look();
+    await this.exits
+      .passBy()
+      .catch((error: Error) =>
+        this.logger.warn({ reason: error.message }, 'exits without a job type were not looked for'),
+      );
     await this.tellOverdue().catch((error: Error) =>
       this.logger.warn({ reason: error.message }, 'overdue finalizations were not looked for'),
     );

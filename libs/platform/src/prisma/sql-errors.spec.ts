@@ -33,7 +33,7 @@ function withCode(code: unknown): Error {
 const STATES = `
   01000 02000 03000 08006 09000 0A000 0B000 0F001 0L000 0P000 0Z002 20000 21000 22P05 23505 24000 25006 26000
   27000 28P01 2BP01 2D000 2F005 34000 38001 39004 3B001 3D000 3F000 40001 40P01 42P01 44000 53300 54001 55P03
-  57014 57P01 58030 F0000 HV000 P0001 XX000
+  55P03 57014 57P01 58030 F0000 HV000 P0001 XX000
 `
   .trim()
   .split(/\s+/);
@@ -127,7 +127,7 @@ describe('an outage', () => {
   const unreachable = new DriverAdapterError({ kind: 'DatabaseNotReachable', host: 'db', port: 5432 });
 
   test.each(STATES)('is told from %s', (state) => {
-    const expected = ['08006', '53300', '57014', '57P01'].includes(state);
+    const expected = ['08006', '53300', '55P03', '57014', '57P01'].includes(state);
     expect(isOutage(withCode(state))).toBe(expected);
     expect(isOutage(prismaError('P2010', adapterError(state)))).toBe(expected);
   });

@@ -34,6 +34,11 @@ export function isRaceLost(error: unknown): boolean {
   return state === '40P01' || state === '40001';
 }
 
+/** Whether a statement was given up because it waited too long for what another transaction holds. */
+export function isLockTimeout(error: unknown): boolean {
+  return sqlState(error) === '55P03';
+}
+
 /** Whether the values were at fault (classes 22 and 23), so that no repetition can succeed. */
 export function isBadData(error: unknown): boolean {
   const state = sqlState(error);
@@ -44,7 +49,7 @@ export function isBadData(error: unknown): boolean {
 export function isOutage(error: unknown): boolean {
   const state = sqlState(error);
   // Where Postgres itself answered, its code decides alone: its words may quote a value such as "timeout".
-  if (state !== undefined) return /^(08|25P03|53|57014|57P0)/.test(state);
+  if (state !== undefined) return /^(08|25P03|53|55P03|57014|57P0)/.test(state);
   for (const place of causes(error)) {
     const { code, name, message } = place;
     if (

@@ -1,5 +1,5 @@
-/** Lets a bounded number of tasks run at a time, first come first served. */
-export class Slots {
+/** Lets a bounded number of processes be there at a time, first come first served. */
+export class Places {
   private free: number;
   private readonly queue: (() => void)[] = [];
 
@@ -7,7 +7,7 @@ export class Slots {
     this.free = count;
   }
 
-  /** Waits for a slot. The returned function gives it back, once however often it is called. */
+  /** Waits for a place. The returned function gives it back, once however often it is called. */
   async acquire(): Promise<() => void> {
     if (this.free > 0) this.free--;
     else await new Promise<void>((resolve) => this.queue.push(resolve));
