@@ -1,6 +1,7 @@
 import { join, relative } from 'node:path';
 import { pino } from 'pino';
 import { loadConfig } from '@app/platform/config/config.js';
+import { logRulesOf } from '@app/platform/config/log-rules.js';
 import { createLogger } from '@app/platform/observability/logger.js';
 import { boot } from '../../apps/service/src/boot.js';
 import { portRefused } from '../local/free-port.js';
@@ -33,7 +34,7 @@ export async function startService(
     return { url, stop: await startWatched({ environment, url, log, say, signal }) };
   }
   const output = pino.destination({ dest: logFile, append: false, sync: true });
-  const logger = createLogger(config.LOG_LEVEL, { role: config.SERVICE_TYPE }, output);
+  const logger = createLogger(config.LOG_LEVEL, { role: config.SERVICE_TYPE }, output, logRulesOf(config));
   const app = await boot(config, logger).catch((error: NodeJS.ErrnoException) => {
     throw error.syscall === 'listen' ? portRefused(config.PORT, error) : error;
   });

@@ -4,12 +4,13 @@ import { discoverJobTypes } from '@app/engine/registry/discover-job-types.js';
 import { serveSandbox } from '@app/engine/sandbox/serve-sandbox.js';
 import { loadConfig } from '@app/platform/config/config.js';
 import { ConfigModule } from '@app/platform/config/config.module.js';
+import { logRulesOf } from '@app/platform/config/log-rules.js';
 import { createLogger } from '@app/platform/observability/logger.js';
 import { ObservabilityModule } from '@app/platform/observability/observability.module.js';
 
 // The service as apps/service boots it, with the job types of this folder in the place of its own.
 const config = loadConfig();
-const logger = createLogger(config.LOG_LEVEL, { role: config.SERVICE_TYPE });
+const logger = createLogger(config.LOG_LEVEL, { role: config.SERVICE_TYPE }, undefined, logRulesOf(config));
 // Who started it holds the other end, and may have been killed.
 if (!config.sandboxed) process.stdin.once('close', () => process.exit(1)).resume();
 try {

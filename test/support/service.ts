@@ -37,9 +37,10 @@ export function serviceEnvironment(
   };
 }
 
-/** The command of the service: the sources, or what `npm run build` has made of them. */
+/** The command of the service: the sources, what `npm run build` has made of them, or only a list of its routes. */
 export const SERVICE = {
   source: ['--import', '@swc-node/register/esm-register', 'apps/service/src/main.ts'],
+  routes: ['--import', '@swc-node/register/esm-register', 'test/support/routes-main.ts'],
   built: ['dist/apps/service/src/main.js'],
 };
 

@@ -8,6 +8,7 @@ import { ServiceState } from './api/health/service-state.js';
 import { parseJson } from './api/parse-json.js';
 import { refuseAddress, refuseConnection } from './api/problems/connection-problems.js';
 import { problemOf } from './api/problems/problem.js';
+import { logRequests, newRequestId } from './api/request-log.js';
 import { serveOpenApi } from './open-api.js';
 import { OpenRequests } from './open-requests.js';
 import { ServiceModule } from './service.module.js';
@@ -27,6 +28,7 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
     forceCloseConnections: true,
     requestTimeout: 60_000,
     routerOptions: { maxParamLength: LONGEST_ADDRESS },
+    genReqId: newRequestId,
     frameworkErrors: refuseAddress,
     clientErrorHandler: refuseConnection,
   });
@@ -44,6 +46,7 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
   });
   // Fastify would hand on plain text as a body; JSON is all that is spoken here.
   app.getHttpAdapter().getInstance().removeContentTypeParser('text/plain');
+  logRequests(app.getHttpAdapter().getInstance(), logger);
   app.get(OpenRequests).watch(app.getHttpAdapter().getInstance());
   sendAwayWhenStopping(app);
   if (config.servesApi) serveOpenApi(app);

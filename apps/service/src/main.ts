@@ -1,5 +1,6 @@
 import { EngineHealth } from '@app/engine/execution/engine-health.js';
 import { type Config, ConfigError, loadConfig } from '@app/platform/config/config.js';
+import { logRulesOf } from '@app/platform/config/log-rules.js';
 import { createLogger } from '@app/platform/observability/logger.js';
 import { ServiceState } from './api/health/service-state.js';
 
@@ -10,7 +11,7 @@ const CLOSING_MS = 8000;
 const STUCK = 70;
 
 const config = readConfig();
-const logger = createLogger(config.LOG_LEVEL, { role: config.SERVICE_TYPE });
+const logger = createLogger(config.LOG_LEVEL, { role: config.SERVICE_TYPE }, undefined, logRulesOf(config));
 try {
   // Loaded only where it is needed: a process for one task is to be there soon.
   if (config.sandboxed) await (await import('./boot-sandbox.js')).bootSandbox(config, logger);

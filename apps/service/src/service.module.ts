@@ -10,6 +10,7 @@ import type { Logger } from '@app/platform/observability/logger.js';
 import { ObservabilityModule } from '@app/platform/observability/observability.module.js';
 import { DatabaseModule } from '@app/platform/prisma/database.module.js';
 import { RedisModule } from '@app/platform/redis/redis.module.js';
+import { ApiKeysController } from './api/api-keys/api-keys.controller.js';
 import { HealthController } from './api/health/health.controller.js';
 import { MetricsController } from './api/health/metrics.controller.js';
 import { MetricsServer } from './api/health/metrics-server.js';
@@ -55,7 +56,14 @@ export class ServiceModule {
         HealthController,
         ...(config.METRICS_PORT === undefined ? [MetricsController] : []),
         ...(config.servesApi
-          ? [JobsController, ResolveController, JobTypesController, PausesController, WorkersController]
+          ? [
+              JobsController,
+              ResolveController,
+              JobTypesController,
+              PausesController,
+              WorkersController,
+              ApiKeysController,
+            ]
           : []),
       ],
       providers: [

@@ -99,6 +99,11 @@ export class Jobs {
     return this.replay(by.ownerId, accepted, tx);
   }
 
+  /** Whose a job is, for an administrator who acts for its owner. The only thing that is told to anybody who asks. */
+  ownerOf(jobId: string): Promise<string | undefined> {
+    return this.queries.ownerOf(jobId);
+  }
+
   /** One job, or undefined when the owner has none of that id. */
   find(ownerId: string, jobId: string): Promise<Job | undefined> {
     return this.queries.find(ownerId, jobId);

@@ -3,6 +3,7 @@ import type { Worker } from '@app/core';
 import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { Database } from '@app/platform/prisma/database.js';
+import type { Owner } from './store/owner.js';
 import { findLiveWorkers } from './store/worker-records.js';
 
 /** A worker that has given no sign for so many leases counts as dead. */
@@ -16,8 +17,8 @@ export class Workers {
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
-  /** The live workers, with the running tasks of one owner, or with all of them when no owner is given. */
-  live(ownerId?: string): Promise<Worker[]> {
-    return findLiveWorkers(this.database.main, ownerId, LEASES * this.config.LEASE);
+  /** The live workers, with the running tasks of one owner or of every one. */
+  live(owner: Owner): Promise<Worker[]> {
+    return findLiveWorkers(this.database.main, owner, LEASES * this.config.LEASE);
   }
 }

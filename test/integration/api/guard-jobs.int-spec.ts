@@ -44,7 +44,7 @@ describe('the guard (feature 2)', () => {
     ['GET', '/JOBS'],
   ];
   test.each(routes)('lets nobody without a valid key through %s %s', async (method, path) => {
-    const keys = [undefined, 'Bearer nonsense', `Bearer ${alice.key.slice(0, -1)}0`, 'Basic YTpi'];
+    const keys = [undefined, 'Bearer nonsense', `Bearer ${alice.key.slice(0, -1)}`, 'Basic YTpi'];
     for (const authorization of keys) {
       const response = await fetch(`${service.url}${path}`, {
         method,

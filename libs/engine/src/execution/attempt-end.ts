@@ -1,5 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { type AttemptPolicy, DEFAULT_BACKOFF, type Outcome } from '@app/core';
+import { CONFIG } from '@app/platform/config/config.module.js';
+import type { Config } from '@app/platform/config/config.js';
+import { hiderOf } from '@app/platform/config/log-rules.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { AttemptAborts } from '../cancellation/attempt-aborts.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
@@ -19,6 +22,8 @@ import { TaskWrites } from './task-writes.js';
 @Injectable()
 export class AttemptEnd {
   private readonly over = new AbortController();
+  /** Takes the secrets out of what is stored of an error. */
+  private readonly hide: (text: string) => string;
 
   constructor(
     private readonly types: JobTypeRegistry,
@@ -30,8 +35,11 @@ export class AttemptEnd {
     private readonly sweeper: Sweeper,
     private readonly exits: ExitRunner,
     private readonly metrics: EngineMetrics,
+    @Inject(CONFIG) config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {}
+  ) {
+    this.hide = hiderOf(config);
+  }
 
   /** Nothing is tried any more: the process has to go. */
   giveUp(): void {
@@ -41,10 +49,8 @@ export class AttemptEnd {
   /** Judges an attempt by its end and writes it; does not give up while Postgres is away. */
   async conclude(running: RunningTask, ended: Ended): Promise<void> {
     const { task } = running;
-    const { outcome, more } = judgeAttempt(ended, running.abortReason, {
-      ...this.policy(task),
-      crashes: task.crashes,
-    });
+    const policy = { ...this.policy(task), crashes: task.crashes };
+    const { outcome, more } = judgeAttempt(ended, running.abortReason, policy, this.hide);
     if (outcome.status === 'dropped') {
       this.progress.forget(task.taskId);
       // Given up because Postgres was out of reach: if nobody has taken the task over, it is handed back uncharged.

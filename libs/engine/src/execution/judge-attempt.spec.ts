@@ -17,7 +17,7 @@ const DEATH = new LoneDeathError('signal SIGKILL');
 
 /** `status code charged suspicion`, as far as they are there. */
 const gist = (ended: Ended, aborted?: AbortReason, over: Partial<typeof POLICY> = {}) => {
-  const { outcome, more } = judgeAttempt(ended, aborted, { ...POLICY, ...over });
+  const { outcome, more } = judgeAttempt(ended, aborted, { ...POLICY, ...over }, (text) => text);
   const code = 'error' in outcome ? outcome.error.code : '';
   return [outcome.status, code, more.charged ? 'charged' : 'free', more.suspicion ?? 'kept']
     .filter(Boolean)

@@ -23,11 +23,13 @@ export interface Judgement {
 /**
  * Judges an attempt by its end and by the reason of its abort. Only an attempt that came to an end of its own clears
  * its task of the suspicion of being a killer.
+ * @param hide takes the credentials out of the text of an error, which is stored and shown to users.
  */
 export function judgeAttempt(
   ended: Ended,
   aborted: AbortReason | undefined,
   policy: AttemptPolicy & { crashes: number },
+  hide: (text: string) => string,
 ): Judgement {
   const error = ended.kind === 'threw' ? ended.error : undefined;
   if (error instanceof LoneDeathError && aborted === undefined) {
@@ -38,6 +40,7 @@ export function judgeAttempt(
     ended.kind === 'returned'
       ? outcomeOfReturn(ended.value, aborted, policy)
       : outcomeOfThrow(error, aborted, policy);
+  if ('error' in outcome) outcome.error.message = hide(outcome.error.message);
   const charged = outcome.status !== 'paused';
   const own = ended.kind === 'returned' || (ended.kind === 'threw' && !isDeath(error));
   return { outcome, more: { charged, ...(own && charged ? { suspicion: 'cleared' as const } : {}) } };

@@ -33,10 +33,17 @@ interface StopRow {
   fencedAt: Date | null;
 }
 
-/** Reads jobs for their owners. Nothing here can be asked without an owner. */
+/** Reads jobs for their owners. Nothing but whose a job is can be asked without an owner. */
 @Injectable()
 export class JobQueries {
   constructor(private readonly database: Database) {}
+
+  /** Whose a job is; undefined when there is none of that id. */
+  async ownerOf(jobId: string): Promise<string | undefined> {
+    const rows = await this.database.main.$queryRaw<{ ownerId: string }[]>`
+      SELECT owner_id AS "ownerId" FROM jobs WHERE id = ${jobId}::uuid`;
+    return rows[0]?.ownerId;
+  }
 
   /**
    * One job, or undefined when the owner has none of that id.

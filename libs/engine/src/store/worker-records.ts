@@ -1,5 +1,6 @@
 import type { RunningTaskSummary, Worker } from '@app/core';
 import type { Sql } from '@app/platform/prisma/database.js';
+import { EVERY_OWNER, type Owner } from './owner.js';
 
 /** What a worker process says of itself when it starts. */
 export interface WorkerRecord extends Pick<Worker, 'host' | 'tags' | 'queues' | 'slots'> {
@@ -30,22 +31,18 @@ interface Row extends Omit<Worker, 'types' | 'running'> {
 
 /**
  * The workers that have given a sign within `freshMs` and have not stopped, in the order of their starts. Shows the
- * running tasks of one owner, or all of them without one. What a worker wrote with its heartbeat may have ended
+ * running tasks of one owner, or those of all. What a worker wrote with its heartbeat may have ended
  * since: only what it still holds is told.
  */
-export async function findLiveWorkers(
-  sql: Sql,
-  ownerId: string | undefined,
-  freshMs: number,
-): Promise<Worker[]> {
-  const all = ownerId === undefined;
+export async function findLiveWorkers(sql: Sql, owner: Owner, freshMs: number): Promise<Worker[]> {
+  const all = owner === EVERY_OWNER;
   const rows = await sql.$queryRaw<Row[]>`
     SELECT w.id::text AS "workerId", w.host, w.tags, w.queues, w.slots, w.types,
       w.started_at AS "startedAt", w.seen_at AS "seenAt", r.count AS "runningCount", r.tasks AS running
     FROM workers w CROSS JOIN LATERAL (
       SELECT count(*)::int AS count, COALESCE(jsonb_agg(jsonb_build_object('jobId', j.id, 'type', j.type,
           'taskId', CASE WHEN t.kind = 'task' THEN t.id END, 'startedAt', t.started_at) ORDER BY t.started_at, t.id)
-        FILTER (WHERE ${all} OR j.owner_id = ${ownerId ?? ''}), '[]'::jsonb) AS tasks
+        FILTER (WHERE ${all} OR j.owner_id = ${all ? '' : owner}), '[]'::jsonb) AS tasks
       FROM unnest(w.running) AS m(id) JOIN tasks t ON t.id = m.id JOIN jobs j ON j.id = t.job_id
       WHERE t.status = 'active' AND t.worker = w.id
     ) r

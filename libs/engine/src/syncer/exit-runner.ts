@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { errorMessage, type ExitContext, type ExitedJob } from '@app/core';
 import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
+import { hiderOf } from '@app/platform/config/log-rules.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { isOutage } from '@app/platform/prisma/sql-errors.js';
@@ -32,6 +33,8 @@ const GRACE_MS = 10_000;
  */
 @Injectable()
 export class ExitRunner {
+  /** Takes the secrets out of what is stored of an error. */
+  private readonly hide: (text: string) => string;
   private readonly types: ExitType[];
   private readonly stopping = new AbortController();
   private readonly running = new Set<Promise<void>>();
@@ -47,6 +50,7 @@ export class ExitRunner {
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
+    this.hide = hiderOf(config);
     // A cancel is known of within a lease; one more for a worker that cannot reach Postgres and gives up by itself.
     this.types = registry.names.map((name) => ({
       name,
@@ -156,7 +160,7 @@ export class ExitRunner {
       await turn.within(hook(), this.graceOf(exit.type));
       return undefined;
     } catch (error) {
-      return { message: turn.ended === 'limit' ? late : errorMessage(error), settled };
+      return { message: turn.ended === 'limit' ? late : this.hide(errorMessage(error)), settled };
     }
   }
 

@@ -16,6 +16,7 @@ import {
 import type { CatalogClient } from '@app/platform/catalog/catalog-client.js';
 import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
+import { hiderOf } from '@app/platform/config/log-rules.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { inTime } from '../execution/in-time.js';
@@ -58,6 +59,8 @@ type Call = NonNullable<DueFinalization['call']>;
  */
 @Injectable()
 export class Finalizer {
+  /** Takes the secrets out of what is stored of an error. */
+  private readonly hide: (text: string) => string;
   private readonly breaker = new CircuitBreaker();
 
   constructor(
@@ -69,7 +72,9 @@ export class Finalizer {
     @Inject(CATALOG) private readonly catalog: CatalogClient,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {}
+  ) {
+    this.hide = hiderOf(config);
+  }
 
   /** How many calls of the Catalog make sense at this moment; jobs that need none do not look at it. */
   get room(): 'any' | 'one' | 'none' {
@@ -83,7 +88,7 @@ export class Finalizer {
     } catch (error) {
       this.breaker.released();
       this.logger.warn({ jobId: job.jobId, reason: (error as Error).message }, 'a finalization waits');
-      await this.postpone(job, errorMessage(error)).catch(() => {});
+      await this.postpone(job, this.hide(errorMessage(error))).catch(() => {});
     }
   }
 
@@ -192,7 +197,7 @@ export class Finalizer {
   private async failOwn(job: DueFinalization, error: unknown): Promise<void> {
     const failures = await countOwnFailure(this.database.main, job);
     if (failures === undefined) return;
-    const message = errorMessage(error);
+    const message = this.hide(errorMessage(error));
     if (error instanceof PermanentError || failures >= OWN_FAILURES)
       return this.end(job, { code: 'handler_error', message });
     this.logger.warn({ jobId: job.jobId, reason: message }, 'a finalization has failed');

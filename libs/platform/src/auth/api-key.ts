@@ -14,6 +14,14 @@ export interface ApiKeyParts {
   secret: string;
 }
 
+/** What owners and keys may be called, for whoever makes a key. */
+export const KEY_NAME_RULE = 'It has 1 to 200 characters, and no space at its ends.';
+
+/** Whether an owner or a key may be called so: no control characters, which could forge a line of a log. */
+export function isKeyName(text: string): boolean {
+  return /^[^\p{C}]{1,200}$/u.test(text) && text.trim() === text;
+}
+
 /** Makes a new key: `lh_<id>_<256-bit secret>_<checksum>`. It is shown once and never stored. */
 export function createApiKey(): ApiKeyParts & { text: string } {
   const parts = { id: randomText(8), secret: randomText(43) };

@@ -6,6 +6,14 @@ export class UnauthenticatedError extends Error {
   }
 }
 
+/** Too many wrong credentials came from one address. */
+export class TooManyFailuresError extends Error {
+  override readonly name = 'TooManyFailuresError';
+  constructor(readonly retryAfterSeconds: number) {
+    super('Too many credentials from this address were wrong. Ask again later, or with a right one.');
+  }
+}
+
 /** Credentials came in more than one place. */
 export class AmbiguousCredentialsError extends Error {
   override readonly name = 'AmbiguousCredentialsError';

@@ -3,7 +3,12 @@ import { Reflector } from '@nestjs/core';
 import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
 import type { ApiKeyRecord, ApiKeyStore } from '../prisma/api-key-store.js';
 import { createApiKey, hashSecret, type Scope, SCOPES } from './api-key.js';
-import { AmbiguousCredentialsError, InsufficientScopeError, UnauthenticatedError } from './auth-errors.js';
+import {
+  AmbiguousCredentialsError,
+  InsufficientScopeError,
+  TooManyFailuresError,
+  UnauthenticatedError,
+} from './auth-errors.js';
 import { AuthGuard } from './auth.guard.js';
 import { CurrentPrincipal, type Principal, Public, RequiresScope } from './principal.js';
 
@@ -126,6 +131,26 @@ describe('the guard', () => {
     expect(keys.queries).toHaveLength(presented.length);
   });
 
+  test('asks for a known id with a wrong secret as for an unknown one, every time (input 4)', async () => {
+    const right = keys.add(['admin']);
+    const wrong = createApiKey();
+    keys.records.set(wrong.id, { ...keys.records.get(right.id)!, id: wrong.id });
+    for (let round = 0; round < 3; round++) {
+      await expect(answerTo({ 'x-api-key': wrong.text })).rejects.toThrow(UnauthenticatedError);
+    }
+    expect(keys.queries).toHaveLength(3);
+  });
+
+  test('says after many wrong keys from one address to wait, and still takes a right one (input 23)', async () => {
+    const { text } = keys.add(['admin']);
+    for (let round = 0; round < 100; round++) {
+      await expect(answerTo({ 'x-api-key': 'wrong' })).rejects.toThrow(UnauthenticatedError);
+    }
+    await expect(answerTo({ 'x-api-key': 'wrong' })).rejects.toThrow(TooManyFailuresError);
+    await expect(answerTo({ 'x-api-key': text })).resolves.toBe(true);
+    await expect(answerTo({})).rejects.toThrow(UnauthenticatedError);
+  });
+
   test('believes a key until the moment it expires, also when it knows it already', async () => {
     const { text } = keys.add(['admin'], { expiresAt: new Date(Date.now() + 1_000) });
     await expect(answerTo({ 'x-api-key': text })).resolves.toBe(true);
@@ -146,6 +171,29 @@ describe('the guard', () => {
     jest.advanceTimersByTime(1);
     await expect(answerTo({ 'x-api-key': text })).rejects.toThrow(UnauthenticatedError);
     expect(keys.queries).toHaveLength(2);
+  });
+
+  test('counts those seconds from when it asked, however late the answer came', async () => {
+    const { id, text } = keys.add(['admin']);
+    const find = keys.find.bind(keys);
+    keys.find = async (asked) => {
+      const record = await find(asked);
+      jest.advanceTimersByTime(2_500);
+      return record;
+    };
+    await answerTo({ 'x-api-key': text });
+    keys.records.set(id, { ...keys.records.get(id)!, revokedAt: new Date() });
+    jest.advanceTimersByTime(500);
+    await expect(answerTo({ 'x-api-key': text })).rejects.toThrow(UnauthenticatedError);
+  });
+
+  test('does not believe a key for longer when the clock is set back', async () => {
+    const { id, text } = keys.add(['admin']);
+    await answerTo({ 'x-api-key': text });
+    keys.records.set(id, { ...keys.records.get(id)!, revokedAt: new Date() });
+    jest.setSystemTime(Date.now() - 3_600_000);
+    jest.advanceTimersByTime(3_000);
+    await expect(answerTo({ 'x-api-key': text })).rejects.toThrow(UnauthenticatedError);
   });
 
   test('sees a new key at once, although it was asked for before', async () => {

@@ -8,5 +8,6 @@ import { AuthGuard } from './auth.guard.js';
 @Module({
   imports: [DatabaseModule],
   providers: [ApiKeyStore, { provide: APP_GUARD, useClass: AuthGuard }],
+  exports: [ApiKeyStore],
 })
 export class AuthModule {}

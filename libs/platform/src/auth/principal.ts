@@ -19,10 +19,15 @@ export function setPrincipal(request: object, principal: Principal): void {
   (request as RequestWithPrincipal)[PRINCIPAL] = principal;
 }
 
+/** Who makes the request, where a credential was right. */
+export function findPrincipal(request: object): Principal | undefined {
+  return (request as RequestWithPrincipal)[PRINCIPAL];
+}
+
 /** The parameter that holds who makes the request. */
 export const CurrentPrincipal = createParamDecorator(
   (_data: unknown, context: ExecutionContext): Principal => {
-    const principal = context.switchToHttp().getRequest<RequestWithPrincipal>()[PRINCIPAL];
+    const principal = findPrincipal(context.switchToHttp().getRequest<object>());
     if (!principal) throw new Error('The route is public: it has no principal.');
     return principal;
   },

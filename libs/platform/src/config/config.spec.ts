@@ -46,6 +46,7 @@ describe('the settings', () => {
       CATALOG_LINK_PROTOCOL: '3DTiles',
       INGEST_ROOTS: [],
       LOG_LEVEL: 'info',
+      LOG_FIELDS: [],
       runsTasks: true,
       servesApi: false,
       sandboxed: false,
@@ -144,6 +145,7 @@ describe('a bad value', () => {
     CATALOG_LINK_URL: secret,
     INGEST_ROOTS: secret,
     LOG_LEVEL: secret,
+    LOG_FIELDS: `${secret} `.repeat(2),
   };
 
   test.each(Object.entries(bad))('of %s is named and explained, but never printed', (name, value) => {
@@ -209,6 +211,7 @@ describe('one setting', () => {
     ['INGEST_ROOTS', ['/data', '/mnt/b c'].join(delimiter), ['/data', '/mnt/b c']],
     ['INGEST_ROOTS', `/data${delimiter}`, ['/data']],
     ['LOG_LEVEL', 'silent', undefined],
+    ['LOG_FIELDS', 'folder, fileCount,', ['folder', 'fileCount']],
   ])('%s takes %s', (name, text, value) => {
     const config: Record<string, unknown> = loadConfig({ ...LEAST, [name]: text });
     expect(config[name]).toEqual(value ?? text);
@@ -238,6 +241,7 @@ describe('one setting', () => {
     ['SYNC_CRON', ['* * * * 8', '0 0 30 2 *', '0 0 0 31 4 *']],
     ['INGEST_ROOTS', ['data', './data', `/data${delimiter}data`]],
     ['LOG_LEVEL', ['INFO', 'verbose']],
+    ['LOG_FIELDS', ['a-b', '1st', 'a b', '*']],
   ])('%s refuses what is out of its range', (name, texts) => {
     for (const text of texts) {
       expect(refusal({ ...LEAST, [name]: text })).toContain(`${name} is not valid: it must be `);

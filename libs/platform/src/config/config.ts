@@ -48,6 +48,18 @@ const tags = z
   .refine((list) => list.every((tag) => /^[a-z][a-z0-9-]{0,39}$/.test(tag)))
   .meta({ takes: 'a list of tags separated by commas (leave it out to hold every tag)' });
 
+const names = z
+  .string()
+  .default('')
+  .transform((text) =>
+    text
+      .split(',')
+      .map((name) => name.trim())
+      .filter((name) => name !== ''),
+  )
+  .refine((list) => list.every((name) => /^[a-zA-Z]\w{0,99}$/.test(name)))
+  .meta({ takes: 'names of fields separated by commas' });
+
 const roots = z
   .string()
   .default('')
@@ -112,6 +124,7 @@ export const ENVIRONMENT = z.object({
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')
     .meta({ takes: 'fatal, error, warn, info, debug, trace or silent' }),
+  LOG_FIELDS: names,
 });
 
 export type Environment = z.output<typeof ENVIRONMENT>;

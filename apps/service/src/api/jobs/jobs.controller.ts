@@ -18,6 +18,7 @@ import type { Job, JobStatus } from '@app/core';
 import { Explainer } from '@app/engine/explain.js';
 import { Jobs } from '@app/engine/jobs.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
+import { Audited } from '../request-log.js';
 import { TakesNo } from '../refuses-extras.js';
 import { jobNotFound, ProblemError, validationError } from '../problems/problem.js';
 import { readJobCursor, readTaskCursor, writeJobCursor, writeTaskCursor } from './cursor.js';
@@ -175,12 +176,11 @@ export class JobsController {
   async tasks(
     @Param('jobId') jobId: string,
     @Query({ schema: TasksQuery }) query: TasksQuery,
-    @CurrentPrincipal() { ownerId }: Principal,
+    @CurrentPrincipal() principal: Principal,
   ) {
     const after = query.cursor === undefined ? {} : { after: readTaskCursor(query.cursor) };
-    const found = isUuid(jobId)
-      ? await this.jobs.tasks(ownerId, jobId, { limit: query.limit + 1, ...after })
-      : undefined;
+    const ownerId = await this.ownerFor(principal, jobId);
+    const found = await this.jobs.tasks(ownerId, jobId, { limit: query.limit + 1, ...after });
     if (!found) throw jobNotFound();
     const tasks = found.slice(0, query.limit);
     const last = tasks.at(-1);
@@ -196,13 +196,14 @@ export class JobsController {
   })
   @Answers(200, 'explanation')
   @Refuses('not-found', 'validation-error')
-  async explain(@Param('jobId') jobId: string, @CurrentPrincipal() { ownerId }: Principal) {
-    const explanation = isUuid(jobId) ? await this.explainer.explain(ownerId, jobId) : undefined;
+  async explain(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal) {
+    const explanation = await this.explainer.explain(await this.ownerFor(principal, jobId), jobId);
     if (!explanation) throw jobNotFound();
     return explanation;
   }
 
   @Post(':jobId/cancel')
+  @Audited('job.cancel')
   @TakesNo('query')
   @HttpCode(200)
   @RequiresScope('jobs:write')
@@ -221,6 +222,7 @@ export class JobsController {
   }
 
   @Delete(':jobId')
+  @Audited('job.cancel')
   @TakesNo('query', 'body')
   @RequiresScope('jobs:write')
   @ApiOperation({ summary: 'Cancel a job, as POST /jobs/:jobId/cancel does' })
@@ -231,6 +233,7 @@ export class JobsController {
   }
 
   @Put(':jobId')
+  @Audited('job.reschedule')
   @TakesNo('query')
   @RequiresScope('jobs:write')
   @ApiOperation({ summary: 'Move a scheduled job to another time' })
@@ -239,44 +242,44 @@ export class JobsController {
   async reschedule(
     @Param('jobId') jobId: string,
     @Body({ schema: RescheduleBody }) { runAt }: RescheduleBody,
-    @CurrentPrincipal() { ownerId, actor }: Principal,
+    @CurrentPrincipal() principal: Principal,
   ): Promise<Job> {
+    const ownerId = await this.ownerFor(principal, jobId);
+    const { actor } = principal;
     return settled(
-      isUuid(jobId) ? await this.jobs.reschedule(ownerId, jobId, new Date(runAt), { actor }) : undefined,
+      await this.jobs.reschedule(ownerId, jobId, new Date(runAt), { actor }),
       'be moved to another time',
     );
   }
 
   @Post(':jobId/retry')
+  @Audited('job.retry')
   @TakesNo('query', 'body')
   @HttpCode(200)
   @RequiresScope('jobs:write')
   @ApiOperation({ summary: 'Run again what did not complete of a failed or canceled job' })
   @Answers(200, 'job')
   @Refuses(...OF_A_CHANGE, 'duplicate-job', 'exit-pending')
-  async retry(
-    @Param('jobId') jobId: string,
-    @CurrentPrincipal() { ownerId, actor }: Principal,
-  ): Promise<Job> {
-    return settled(
-      isUuid(jobId) ? await this.jobs.retry(ownerId, jobId, { actor }) : undefined,
-      'be retried',
-    );
+  async retry(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal): Promise<Job> {
+    const ownerId = await this.ownerFor(principal, jobId);
+    return settled(await this.jobs.retry(ownerId, jobId, { actor: principal.actor }), 'be retried');
   }
 
-  private async own({ ownerId }: Principal, jobId: string): Promise<Job> {
-    const job = isUuid(jobId) ? await this.jobs.find(ownerId, jobId) : undefined;
+  /** As whom a job is looked at or changed: an administrator acts for its owner, everybody else for themselves. */
+  private async ownerFor({ ownerId, scopes }: Principal, jobId: string): Promise<string> {
+    if (!isUuid(jobId)) throw jobNotFound();
+    return scopes.includes('admin') ? ((await this.jobs.ownerOf(jobId)) ?? ownerId) : ownerId;
+  }
+
+  private async own(principal: Principal, jobId: string): Promise<Job> {
+    const job = await this.jobs.find(await this.ownerFor(principal, jobId), jobId);
     if (!job) throw jobNotFound();
     return job;
   }
 
-  private async cancelOwn(
-    { ownerId, actor }: Principal,
-    jobId: string,
-    reason: string | undefined,
-  ): Promise<Job> {
-    const by = { actor, ...(reason === undefined ? {} : { reason }) };
-    return settled(isUuid(jobId) ? await this.jobs.cancel(ownerId, jobId, by) : undefined, 'be canceled');
+  private async cancelOwn(principal: Principal, jobId: string, reason: string | undefined): Promise<Job> {
+    const by = { actor: principal.actor, ...(reason === undefined ? {} : { reason }) };
+    return settled(await this.jobs.cancel(await this.ownerFor(principal, jobId), jobId, by), 'be canceled');
   }
 }
 

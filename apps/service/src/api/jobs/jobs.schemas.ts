@@ -126,7 +126,8 @@ export const LIMIT_PARAMETER = {
   schema: { type: 'integer', minimum: PAGE.least, maximum: PAGE.most, default: PAGE.unlessGiven },
 } as const;
 
-const limit = z
+/** The parameter `limit` of a list. */
+export const limit = z
   .string()
   .refine(
     (text) => /^\d{1,6}$/.test(text) && Number(text) >= PAGE.least && Number(text) <= PAGE.most,

@@ -4,6 +4,7 @@ import { validate as isUuid } from 'uuid';
 import type { Job } from '@app/core';
 import { Jobs } from '@app/engine/jobs.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
+import { Audited } from '../request-log.js';
 import { TakesNo } from '../refuses-extras.js';
 import { jobNotFound, ProblemError } from '../problems/problem.js';
 import { Answers, Refuses } from './jobs.answers.js';
@@ -20,6 +21,7 @@ export class ResolveController {
   constructor(private readonly jobs: Jobs) {}
 
   @Post(':jobId/resolve')
+  @Audited('job.resolve')
   @TakesNo('query')
   @HttpCode(200)
   @RequiresScope('admin')

@@ -4,6 +4,7 @@ import { Pauses } from '@app/engine/pauses.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
 import { Answers, Refuses } from '../jobs/jobs.answers.js';
 import { ProblemError } from '../problems/problem.js';
+import { Audited } from '../request-log.js';
 import { TakesNo } from '../refuses-extras.js';
 import { PauseBody } from './pauses.schemas.js';
 
@@ -29,6 +30,7 @@ export class PausesController {
   }
 
   @Put('types/:name')
+  @Audited('type.pause')
   @TakesNo('query')
   @RequiresScope('admin')
   @ApiOperation({
@@ -53,6 +55,7 @@ export class PausesController {
   }
 
   @Put('tags/:name')
+  @Audited('tag.pause')
   @TakesNo('query')
   @RequiresScope('admin')
   @ApiOperation({ summary: 'Pause a tag, as PUT /pauses/types/:name does a type' })
@@ -73,6 +76,7 @@ export class PausesController {
   }
 
   @Delete('types/:name')
+  @Audited('type.resume')
   @TakesNo('query', 'body')
   @RequiresScope('admin')
   @ApiOperation({ summary: 'Resume a job type' })
@@ -83,6 +87,7 @@ export class PausesController {
   }
 
   @Delete('tags/:name')
+  @Audited('tag.resume')
   @TakesNo('query', 'body')
   @RequiresScope('admin')
   @ApiOperation({ summary: 'Resume a tag' })

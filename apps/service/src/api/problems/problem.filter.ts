@@ -1,9 +1,10 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Inject } from '@nestjs/common';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DuplicateJobError, IdempotencyMismatchError, InvalidJobError } from '@app/core';
 import {
   AmbiguousCredentialsError,
   InsufficientScopeError,
+  TooManyFailuresError,
   UnauthenticatedError,
 } from '@app/platform/auth/auth-errors.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
@@ -26,9 +27,13 @@ export class ProblemFilter implements ExceptionFilter {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const problem = toProblem(error);
     if (problem.status >= 500) {
-      this.logger.error({ err: error, status: problem.status }, 'a request failed');
+      const { id: requestId } = host.switchToHttp().getRequest<FastifyRequest>();
+      this.logger.error({ requestId, err: error, status: problem.status }, 'a request failed');
     }
     if (problem.status === 401) void reply.header('WWW-Authenticate', 'Bearer realm="longhaul"');
+    if (error instanceof TooManyFailuresError) {
+      void reply.header('Retry-After', String(error.retryAfterSeconds));
+    }
     if (problem.status === 503) void reply.header('Retry-After', '1');
     void reply.status(problem.status).type('application/problem+json').send(JSON.stringify(problem));
   }
@@ -43,6 +48,7 @@ export function toProblem(error: unknown): Problem {
     return problemOf('duplicate-job', error.message, { jobId: error.jobId });
   if (error instanceof UnauthenticatedError) return problemOf('unauthenticated', error.message);
   if (error instanceof AmbiguousCredentialsError) return problemOf('malformed-request', error.message);
+  if (error instanceof TooManyFailuresError) return problemOf('rate-limited', error.message);
   if (error instanceof InsufficientScopeError) return problemOf('insufficient-scope', error.message);
   const status =
     error instanceof HttpException ? error.getStatus() : (error as { statusCode?: unknown }).statusCode;

@@ -16,6 +16,7 @@ export const PROBLEMS = {
   'payload-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The media type is not supported' },
   'idempotency-mismatch': { status: 422, title: 'The Idempotency-Key was used with another body' },
+  'rate-limited': { status: 429, title: 'There were too many requests' },
   'headers-too-large': { status: 431, title: 'The head of the request is too large' },
   'internal-error': { status: 500, title: 'Something went wrong here' },
   'service-unavailable': { status: 503, title: 'The service cannot answer now' },

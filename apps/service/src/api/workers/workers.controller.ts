@@ -1,6 +1,7 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiResponse, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
+import { EVERY_OWNER } from '@app/engine/store/owner.js';
 import { Workers } from '@app/engine/workers.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
 import { Refuses } from '../jobs/jobs.answers.js';
@@ -48,6 +49,6 @@ export class WorkersController {
   })
   @Refuses('validation-error')
   async list(@CurrentPrincipal() { ownerId, scopes }: Principal) {
-    return { workers: await this.workers.live(scopes.includes('admin') ? undefined : ownerId) };
+    return { workers: await this.workers.live(scopes.includes('admin') ? EVERY_OWNER : ownerId) };
   }
 }

@@ -1,0 +1,62 @@
+import { randomUUID } from 'node:crypto';
+import { RouteConfig } from '@nestjs/platform-fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { validate as isUuid } from 'uuid';
+import { findPrincipal } from '@app/platform/auth/principal.js';
+import type { Logger } from '@app/platform/observability/logger.js';
+
+/** Marks a route whose use is told in an audit line, under a name such as `job.cancel`. */
+export const Audited = (action: string): MethodDecorator => RouteConfig({ audit: action });
+
+/** What a request is called in the log and in its answer. Never what a client says: that could be anything. */
+export const newRequestId = (): string => randomUUID();
+
+const KEY_ID = /^[0-9A-Za-z]{8}$/;
+const REFUSED = [401, 403];
+
+/**
+ * Writes a line for each request when it is answered, and an audit line for each that changes something on behalf of
+ * somebody or was denied. A line has the pattern of the route and never the address itself, which may hold anything.
+ */
+export function logRequests(server: FastifyInstance, logger: Logger): void {
+  // A level that leaves out the requests must not leave out who did what.
+  const audit = logger.level === 'silent' ? logger : logger.child({}, { level: 'info' });
+  server.addHook('onRequest', async (request, reply) => {
+    void reply.header('X-Request-Id', request.id);
+  });
+  server.addHook('onResponse', async (request, reply) => {
+    const { url: route, config } = request.routeOptions;
+    const line = lineOf(request, reply);
+    const isProbe = route?.startsWith('/health/') || route === '/metrics';
+    logger[isProbe ? 'debug' : 'info'](
+      { ...line, route, durationMs: Math.round(reply.elapsedTime * 10) / 10 },
+      'a request was answered',
+    );
+    const denied = REFUSED.includes(reply.statusCode) ? 'access.denied' : undefined;
+    const action = denied ?? (config as { audit?: string }).audit;
+    if (action !== undefined) audit.info({ audit: action, ...line, route, ip: request.ip }, 'audit');
+  });
+}
+
+function lineOf(request: FastifyRequest, reply: FastifyReply): Record<string, unknown> {
+  const { ownerId, actor } = findPrincipal(request) ?? {};
+  const params = (request.params ?? {}) as Record<string, string | undefined>;
+  const made =
+    reply.statusCode === 201
+      ? String(reply.getHeader('location') ?? '')
+          .split('/')
+          .at(-1)
+      : undefined;
+  const isOfKeys = request.routeOptions.url?.startsWith('/api-keys') ?? false;
+  const [jobId, keyId] = [params['jobId'] ?? (isOfKeys ? undefined : made), params['keyId'] ?? made];
+  return {
+    requestId: request.id,
+    method: request.method,
+    status: reply.statusCode,
+    ...(ownerId === undefined ? {} : { ownerId, actor }),
+    ...(isUuid(jobId) ? { jobId } : {}),
+    ...(isOfKeys && keyId !== undefined && KEY_ID.test(keyId) ? { keyId } : {}),
+    // Of a pause. One that is not known is only what somebody has written into an address.
+    ...(params['name'] !== undefined && reply.statusCode < 400 ? { name: params['name'] } : {}),
+  };
+}
