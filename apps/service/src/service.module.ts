@@ -15,6 +15,8 @@ import { MetricsController } from './api/health/metrics.controller.js';
 import { MetricsServer } from './api/health/metrics-server.js';
 import { ServiceState } from './api/health/service-state.js';
 import { JobTypesController } from './api/job-types/job-types.controller.js';
+import { Cursors } from './api/jobs/cursors.js';
+import { EventsController } from './api/jobs/events.controller.js';
 import { JobsController } from './api/jobs/jobs.controller.js';
 import { PausesController } from './api/pauses/pauses.controller.js';
 import { ResolveController } from './api/jobs/resolve.controller.js';
@@ -55,12 +57,20 @@ export class ServiceModule {
         HealthController,
         ...(config.METRICS_PORT === undefined ? [MetricsController] : []),
         ...(config.servesApi
-          ? [JobsController, ResolveController, JobTypesController, PausesController, WorkersController]
+          ? [
+              JobsController,
+              EventsController,
+              ResolveController,
+              JobTypesController,
+              PausesController,
+              WorkersController,
+            ]
           : []),
       ],
       providers: [
         ServiceState,
         OpenRequests,
+        ...(config.servesApi ? [Cursors] : []),
         ...(config.METRICS_PORT === undefined ? [] : [MetricsServer]),
         { provide: APP_FILTER, useClass: ProblemFilter },
         { provide: APP_PIPE, useValue: pipe },

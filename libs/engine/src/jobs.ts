@@ -23,7 +23,9 @@ import { Batcher } from './store/batcher.js';
 import type { DedupeKey } from './store/dedupe-keys.js';
 import { cancelJob } from './store/cancel-job.js';
 import { retryRaces } from './store/in-transaction.js';
-import { type JobCursor, JobQueries, newJobView } from './store/job-queries.js';
+import { JobQueries, newJobView } from './store/job-queries.js';
+import { type EventCursor, type LedgerEvent, readLedger } from './store/read-ledger.js';
+import type { JobCursor, JobFilter } from './store/listed-jobs.js';
 import { type Resolution, resolveJob } from './store/resolve-job.js';
 import { retryJob } from './store/retry-job.js';
 import { rescheduleJob } from './store/timed-jobs.js';
@@ -109,9 +111,18 @@ export class Jobs {
     return this.queries.find(ownerId, jobId);
   }
 
-  /** The owner's jobs, newest first, after a cursor. */
-  page(ownerId: string, page: { limit: number; after?: JobCursor }): Promise<Job[]> {
-    return this.queries.page(ownerId, page.limit, page.after);
+  /** The owner's jobs that a filter lets through, newest first, after a cursor. */
+  page(ownerId: string, page: { limit: number; filter?: JobFilter; after?: JobCursor }): Promise<Job[]> {
+    return this.queries.page(ownerId, page.limit, page.filter, page.after);
+  }
+
+  /** The ledger of a job after a cursor, oldest first, or undefined when the owner has no such job. */
+  events(
+    ownerId: string,
+    jobId: string,
+    page: { limit: number; after?: EventCursor },
+  ): Promise<LedgerEvent[] | undefined> {
+    return readLedger(this.database.main, ownerId, jobId, page.limit, page.after);
   }
 
   /** The tasks of a job in order of position, or undefined when the owner has no such job. */

@@ -58,6 +58,7 @@ const Job = z.object({
   failurePolicy: z.enum(FAILURE_POLICIES),
   attempts: z.int(),
   priority: z.int(),
+  labels: z.record(z.string(), z.string()),
   expiresAt: Time.nullable(),
   payload: Json,
   result: Json.nullable(),
@@ -75,6 +76,19 @@ const Task = z.object({
   error: Failure.nullable(),
   startedAt: Time.nullable(),
   finishedAt: Time.nullable(),
+});
+const Event = z.object({
+  id: z.string().meta({ description: 'Where it stands in its job: `<version>.<index>`.' }),
+  generation: z.int(),
+  version: z.int(),
+  kind: z.string().meta({ description: 'Such as job.queued, task.active or job.completed.' }),
+  at: Time,
+  actor: z.string(),
+  reason: z.string().nullable(),
+  taskId: z.uuid().optional(),
+  attempt: z.int().optional(),
+  worker: z.uuid().optional(),
+  count: z.int().optional().meta({ description: 'How many tasks a plan has added.' }),
 });
 const Reason = z.object({
   code: z.enum(WAIT_CODES),
@@ -97,6 +111,7 @@ const ANSWERS = {
   page: z.object({ jobs: z.array(Job), nextCursor }),
   progress: Progress,
   status: z.object({ jobId: z.uuid(), status: Status }),
+  events: z.object({ events: z.array(Event), nextCursor }),
   tasks: z.object({ tasks: z.array(Task), nextCursor }),
   explanation: z.object({ jobId: z.uuid(), reasons: z.array(Reason), estimatedStart: Time.nullable() }),
   pause: Pause,

@@ -17,10 +17,11 @@ import { validate as isUuid } from 'uuid';
 import type { Job, JobStatus } from '@app/core';
 import { Explainer } from '@app/engine/explain.js';
 import { Jobs } from '@app/engine/jobs.js';
+import { JobTypeRegistry } from '@app/engine/registry/job-type-registry.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
 import { TakesNo } from '../refuses-extras.js';
-import { jobNotFound, ProblemError, validationError } from '../problems/problem.js';
-import { readJobCursor, readTaskCursor, writeJobCursor, writeTaskCursor } from './cursor.js';
+import { jobNotFound, pointerTo, ProblemError, validationError } from '../problems/problem.js';
+import { Cursors } from './cursors.js';
 import { Answers, Refuses } from './jobs.answers.js';
 import {
   CancelBody,
@@ -29,7 +30,7 @@ import {
   ListQuery,
   RescheduleBody,
   SubmitBody,
-  TasksQuery,
+  PageQuery,
 } from './jobs.schemas.js';
 
 /** The problems of the routes that change a job. */
@@ -52,6 +53,8 @@ export class JobsController {
   constructor(
     private readonly jobs: Jobs,
     private readonly explainer: Explainer,
+    private readonly types: JobTypeRegistry,
+    private readonly cursors: Cursors,
   ) {}
 
   @Post()
@@ -96,17 +99,23 @@ export class JobsController {
 
   @Get()
   @RequiresScope('jobs:read')
-  @ApiOperation({ summary: 'List the own jobs, newest first' })
+  @ApiOperation({
+    summary: 'List the own jobs, newest first',
+    description: 'With several filters, the jobs that all of them let through.',
+  })
   @ApiQuery(LIMIT_PARAMETER)
   @Answers(200, 'page')
   @Refuses('validation-error')
   async list(@Query({ schema: ListQuery }) query: ListQuery, @CurrentPrincipal() { ownerId }: Principal) {
-    const after = query.cursor === undefined ? undefined : readJobCursor(query.cursor);
+    const { limit, cursor, filter } = query;
+    this.checkLabels(filter.labels ?? {});
+    const list = ['jobs', ownerId, filter];
+    const after = cursor === undefined ? {} : { after: await this.cursors.readJob(list, cursor) };
     // One more than asked for tells whether there is a next page.
-    const found = await this.jobs.page(ownerId, { limit: query.limit + 1, ...(after ? { after } : {}) });
-    const jobs = found.slice(0, query.limit);
-    const last = jobs.at(-1);
-    return { jobs, nextCursor: found.length > query.limit && last ? writeJobCursor(last) : null };
+    const found = await this.jobs.page(ownerId, { limit: limit + 1, filter, ...after });
+    const jobs = found.slice(0, limit);
+    const last = found.length > limit ? jobs.at(-1) : undefined;
+    return { jobs, nextCursor: last ? await this.cursors.afterJob(list, last) : null };
   }
 
   @Get(':jobId')
@@ -174,17 +183,18 @@ export class JobsController {
   @Refuses('not-found', 'validation-error')
   async tasks(
     @Param('jobId') jobId: string,
-    @Query({ schema: TasksQuery }) query: TasksQuery,
+    @Query({ schema: PageQuery }) { limit, cursor }: PageQuery,
     @CurrentPrincipal() { ownerId }: Principal,
   ) {
-    const after = query.cursor === undefined ? {} : { after: readTaskCursor(query.cursor) };
+    const list = ['tasks', ownerId, jobId.toLowerCase()];
+    const after = cursor === undefined ? {} : { after: await this.cursors.readTask(list, cursor) };
     const found = isUuid(jobId)
-      ? await this.jobs.tasks(ownerId, jobId, { limit: query.limit + 1, ...after })
+      ? await this.jobs.tasks(ownerId, jobId, { limit: limit + 1, ...after })
       : undefined;
     if (!found) throw jobNotFound();
-    const tasks = found.slice(0, query.limit);
-    const last = tasks.at(-1);
-    return { tasks, nextCursor: found.length > query.limit && last ? writeTaskCursor(last.position) : null };
+    const tasks = found.slice(0, limit);
+    const last = found.length > limit ? tasks.at(-1) : undefined;
+    return { tasks, nextCursor: last ? await this.cursors.afterTask(list, last.position) : null };
   }
 
   @Get(':jobId/explain')
@@ -262,6 +272,17 @@ export class JobsController {
       isUuid(jobId) ? await this.jobs.retry(ownerId, jobId, { actor }) : undefined,
       'be retried',
     );
+  }
+
+  private checkLabels(labels: Record<string, string[]>): void {
+    const known = this.types.searchable;
+    const issues = Object.keys(labels)
+      .filter((key) => !known.includes(key))
+      .map((key) => ({
+        pointer: pointerTo([`labels.${key}`]),
+        message: `No job type declares this label searchable. Known: ${known.join(', ') || 'none'}.`,
+      }));
+    if (issues.length > 0) throw validationError(issues);
   }
 
   private async own({ ownerId }: Principal, jobId: string): Promise<Job> {
