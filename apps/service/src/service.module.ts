@@ -1,5 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
-import { APP_FILTER, APP_PIPE } from '@nestjs/core';
+import { APP_FILTER, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
 import { StandardSchemaValidationPipe } from '@nestjs/common';
 import type { JobTypeClass } from '@app/core';
 import { LonghaulModule } from '@app/engine/longhaul.module.js';
@@ -10,6 +10,7 @@ import type { Logger } from '@app/platform/observability/logger.js';
 import { ObservabilityModule } from '@app/platform/observability/observability.module.js';
 import { DatabaseModule } from '@app/platform/prisma/database.module.js';
 import { RedisModule } from '@app/platform/redis/redis.module.js';
+import { AnswersJson } from './api/answers-json.js';
 import { HealthController } from './api/health/health.controller.js';
 import { MetricsController } from './api/health/metrics.controller.js';
 import { MetricsServer } from './api/health/metrics-server.js';
@@ -20,6 +21,7 @@ import { EventsController } from './api/jobs/events.controller.js';
 import { JobsController } from './api/jobs/jobs.controller.js';
 import { PausesController } from './api/pauses/pauses.controller.js';
 import { ResolveController } from './api/jobs/resolve.controller.js';
+import { KnownRoutes } from './api/problems/known-routes.js';
 import { ProblemFilter } from './api/problems/problem.filter.js';
 import { validationError } from './api/problems/problem.js';
 import { WorkersController } from './api/workers/workers.controller.js';
@@ -72,6 +74,8 @@ export class ServiceModule {
         OpenRequests,
         ...(config.servesApi ? [Cursors] : []),
         ...(config.METRICS_PORT === undefined ? [] : [MetricsServer]),
+        KnownRoutes,
+        { provide: APP_INTERCEPTOR, useClass: AnswersJson },
         { provide: APP_FILTER, useClass: ProblemFilter },
         { provide: APP_PIPE, useValue: pipe },
       ],

@@ -103,9 +103,9 @@ describe('the filters of a list (feature 3)', () => {
   });
 });
 
-describe('a cursor (feature 3)', () => {
-  const first = async (query: string) => String((await alice.get(`/jobs?limit=1&${query}`)).body.nextCursor);
+const first = async (query: string) => String((await alice.get(`/jobs?limit=1&${query}`)).body.nextCursor);
 
+describe('a cursor (feature 3)', () => {
   test('goes on in the same list, in whichever process, and with another limit', async () => {
     const cursor = await first('status=scheduled');
     const elsewhere = new (alice.constructor as typeof ApiUser)(second.url, alice.key);

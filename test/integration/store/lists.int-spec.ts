@@ -45,6 +45,8 @@ async function planOf(filter: JobFilter, after?: JobCursor): Promise<string> {
   return rows.map((row) => row['QUERY PLAN']).join('\n');
 }
 
+const found = (labels: Record<string, string[]>) => ids({ labels }, 50, undefined, OWNER);
+
 const deep: JobCursor = {
   createdAt: new Date('2026-01-01T02:00:00Z'),
   jobId: 'ffffffff-ffff-4fff-bfff-ffffffffffff',
@@ -119,7 +121,6 @@ describe('a list of jobs (feature 3)', () => {
       newJob({ labels: { project: 'a' }, searchable: ['project', 'stage'] }),
     ];
     await acceptJobs(one, [job, other, newJob()], LIFE);
-    const found = (of: Record<string, string[]>) => ids({ labels: of }, 50, undefined, OWNER);
     expect(new Set(await found({ project: ['a'] }))).toEqual(new Set([job.jobId, other.jobId]));
     expect(await found({ project: ['a', 'z'], stage: ['b'] })).toEqual([job.jobId]);
     expect(await found({ note: ['c'] })).toEqual([]);

@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiOperation, ApiResponse, ApiSecurity, ApiTags } from '
 import { z } from 'zod';
 import { JobTypeRegistry } from '@app/engine/registry/job-type-registry.js';
 import { RequiresScope } from '@app/platform/auth/principal.js';
-import { Refuses } from '../jobs/jobs.answers.js';
+import { OF_EVERY_ROUTE, Refuses } from '../jobs/jobs.answers.js';
 import { TakesNo } from '../refuses-extras.js';
 
 const Type = z.object({
@@ -18,7 +18,7 @@ const Type = z.object({
 @ApiTags('job-types')
 @ApiBearerAuth()
 @ApiSecurity('X-API-Key')
-@Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
+@Refuses(...OF_EVERY_ROUTE)
 @Controller('job-types')
 export class JobTypesController {
   constructor(private readonly types: JobTypeRegistry) {}

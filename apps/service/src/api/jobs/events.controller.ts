@@ -5,14 +5,14 @@ import { Jobs } from '@app/engine/jobs.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
 import { jobNotFound } from '../problems/problem.js';
 import { Cursors } from './cursors.js';
-import { Answers, Refuses } from './jobs.answers.js';
+import { Answers, OF_EVERY_ROUTE, Refuses } from './jobs.answers.js';
 import { LIMIT_PARAMETER, PageQuery } from './jobs.schemas.js';
 
 /** Shows the ledgers of the caller's own jobs. */
 @ApiTags('jobs')
 @ApiBearerAuth()
 @ApiSecurity('X-API-Key')
-@Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
+@Refuses(...OF_EVERY_ROUTE)
 @Controller('jobs')
 export class EventsController {
   constructor(

@@ -118,11 +118,22 @@ const ANSWERS = {
   pauses: z.object({ pauses: z.array(Pause) }),
 };
 
+/** With what every route but the public ones may refuse. */
+export const OF_EVERY_ROUTE = [
+  'unauthenticated',
+  'insufficient-scope',
+  'not-acceptable',
+  'rate-limited',
+  'internal-error',
+  'service-unavailable',
+] as const;
+
 const ProblemBody = z.object({
   type: z.string(),
   title: z.string(),
   status: z.int(),
   detail: z.string(),
+  instance: z.string().meta({ description: 'The request, `urn:longhaul:request:` and its X-Request-Id.' }),
   errors: z.array(z.object({ pointer: z.string(), message: z.string() })).optional(),
   jobStatus: Status.optional(),
   jobId: z.string().optional(),

@@ -22,7 +22,7 @@ import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/a
 import { TakesNo } from '../refuses-extras.js';
 import { jobNotFound, pointerTo, ProblemError, validationError } from '../problems/problem.js';
 import { Cursors } from './cursors.js';
-import { Answers, Refuses } from './jobs.answers.js';
+import { Answers, OF_EVERY_ROUTE, Refuses } from './jobs.answers.js';
 import {
   CancelBody,
   IdempotencyKey,
@@ -47,7 +47,7 @@ export const OF_A_CHANGE = [
 @ApiTags('jobs')
 @ApiBearerAuth()
 @ApiSecurity('X-API-Key')
-@Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
+@Refuses(...OF_EVERY_ROUTE)
 @Controller('jobs')
 export class JobsController {
   constructor(

@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, Param, Put } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { Pauses } from '@app/engine/pauses.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
-import { Answers, Refuses } from '../jobs/jobs.answers.js';
+import { Answers, OF_EVERY_ROUTE, Refuses } from '../jobs/jobs.answers.js';
 import { ProblemError } from '../problems/problem.js';
 import { TakesNo } from '../refuses-extras.js';
 import { PauseBody } from './pauses.schemas.js';
@@ -13,7 +13,7 @@ type Kind = Parameters<Pauses['knows']>[0];
 @ApiTags('pauses')
 @ApiBearerAuth()
 @ApiSecurity('X-API-Key')
-@Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
+@Refuses(...OF_EVERY_ROUTE)
 @Controller('pauses')
 export class PausesController {
   constructor(private readonly pauses: Pauses) {}

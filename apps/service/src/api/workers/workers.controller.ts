@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiOperation, ApiResponse, ApiSecurity, ApiTags } from '
 import { z } from 'zod';
 import { Workers } from '@app/engine/workers.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
-import { Refuses } from '../jobs/jobs.answers.js';
+import { OF_EVERY_ROUTE, Refuses } from '../jobs/jobs.answers.js';
 import { TakesNo } from '../refuses-extras.js';
 
 const Running = z.object({
@@ -29,7 +29,7 @@ const Worker = z.object({
 @ApiTags('workers')
 @ApiBearerAuth()
 @ApiSecurity('X-API-Key')
-@Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
+@Refuses(...OF_EVERY_ROUTE)
 @Controller('workers')
 export class WorkersController {
   constructor(private readonly workers: Workers) {}
