@@ -27,6 +27,7 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
   const adapter = new FastifyAdapter({
     bodyLimit: config.BODY_LIMIT,
     genReqId: requestIdOf,
+    trustProxy: config.TRUST_PROXY ?? false,
     // A client that keeps its connection open must not keep a stopping process alive. By then requests are answered.
     forceCloseConnections: true,
     requestTimeout: config.REQUEST_TIMEOUT,
@@ -57,6 +58,7 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
   app.get(KnownRoutes).watch(app.getHttpAdapter().getInstance());
   app.get(OpenRequests).watch(app.getHttpAdapter().getInstance());
   sendAwayWhenStopping(app);
+  if (config.CORS_ORIGINS) allowOrigins(app, config.CORS_ORIGINS);
   if (config.servesApi) serveOpenApi(app);
   try {
     await app.listen(config.PORT, config.HOST);
@@ -65,6 +67,24 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
     throw error;
   }
   return app;
+}
+
+/** Lets pages of these origins call the API with a key of their own. Cookies are none of it. */
+function allowOrigins(app: NestFastifyApplication, origins: string[]): void {
+  app.enableCors({
+    origin: origins,
+    methods: ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'],
+    allowedHeaders: [
+      'Authorization',
+      'X-API-Key',
+      'Content-Type',
+      'Idempotency-Key',
+      'If-None-Match',
+      'X-Request-Id',
+    ],
+    exposedHeaders: ['ETag', 'Location', 'Idempotency-Replayed', 'Retry-After', 'X-Request-Id'],
+    maxAge: 600,
+  });
 }
 
 /** While running tasks are brought to their end the port stays open: who asks is told to come again, elsewhere. */

@@ -1,6 +1,7 @@
 import type { INestApplication } from '@nestjs/common';
-import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { JobTypeRegistry } from '@app/engine/registry/job-type-registry.js';
+import { finishDocument } from './open-api-document.js';
 
 /** Serves the OpenAPI document at /openapi.json and its page at /docs. Both are public: they hold no data. */
 export function serveOpenApi(app: INestApplication): void {
@@ -11,6 +12,8 @@ export function serveOpenApi(app: INestApplication): void {
     .setTitle('Longhaul')
     .setDescription(description)
     .setVersion('0.1')
+    .setOpenAPIVersion('3.1.0')
+    .setLicense('Apache-2.0', 'https://www.apache.org/licenses/LICENSE-2.0')
     .addBearerAuth({
       type: 'http',
       scheme: 'bearer',
@@ -22,22 +25,8 @@ export function serveOpenApi(app: INestApplication): void {
       'X-API-Key',
     )
     .build();
-  SwaggerModule.setup('docs', app, () => withLabels(SwaggerModule.createDocument(app, config), labels), {
+  SwaggerModule.setup('docs', app, () => finishDocument(SwaggerModule.createDocument(app, config), labels), {
     jsonDocumentUrl: 'openapi.json',
     customSiteTitle: 'Longhaul API',
   });
-}
-
-/** The filters of a list that depend on the job types of this process. */
-function withLabels(document: OpenAPIObject, keys: string[]): OpenAPIObject {
-  const description = 'Jobs with this label. Several with commas between them, 20 at most.';
-  const parameters = keys.map((key) => ({
-    name: `labels.${key}`,
-    in: 'query' as const,
-    required: false,
-    description,
-    schema: { type: 'string' as const },
-  }));
-  document.paths['/jobs']?.get?.parameters?.push(...parameters);
-  return document;
 }

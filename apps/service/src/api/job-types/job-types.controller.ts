@@ -3,6 +3,7 @@ import { ApiBearerAuth, ApiOperation, ApiResponse, ApiSecurity, ApiTags } from '
 import { z } from 'zod';
 import { JobTypeRegistry } from '@app/engine/registry/job-type-registry.js';
 import { RequiresScope } from '@app/platform/auth/principal.js';
+import { Json } from '../jobs/jobs.schemas.js';
 import { OF_EVERY_ROUTE, Refuses } from '../jobs/jobs.answers.js';
 import { TakesNo } from '../refuses-extras.js';
 
@@ -11,7 +12,7 @@ const Type = z.object({
   version: z.int(),
   tag: z.string().nullable(),
   plans: z.boolean().meta({ description: 'Whether it plans its tasks itself.' }),
-  payload: z.record(z.string(), z.json()).meta({ description: 'The JSON schema of its payload.' }),
+  payload: z.record(z.string(), Json).meta({ description: 'The JSON schema of its payload.' }),
 });
 
 /** Shows the job types of this process. */

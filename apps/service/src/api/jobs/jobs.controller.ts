@@ -22,7 +22,8 @@ import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/a
 import { TakesNo } from '../refuses-extras.js';
 import { jobNotFound, pointerTo, ProblemError, validationError } from '../problems/problem.js';
 import { Cursors } from './cursors.js';
-import { Answers, OF_EVERY_ROUTE, Refuses } from './jobs.answers.js';
+import { isKnown } from './job-etag.js';
+import { Answers, OF_EVERY_ROUTE, progressOf, Refuses } from './jobs.answers.js';
 import {
   CancelBody,
   IdempotencyKey,
@@ -124,8 +125,14 @@ export class JobsController {
   @ApiOperation({ summary: 'Show a job' })
   @Answers(200, 'job')
   @Refuses('not-found', 'validation-error')
-  find(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal): Promise<Job> {
-    return this.own(principal, jobId);
+  async find(
+    @Param('jobId') jobId: string,
+    @CurrentPrincipal() principal: Principal,
+    @Headers('if-none-match') known: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<Job | undefined> {
+    const job = await this.own(principal, jobId);
+    return isKnown(job, known, reply) ? undefined : job;
   }
 
   @Get(':jobId/progress')
@@ -134,34 +141,14 @@ export class JobsController {
   @ApiOperation({ summary: 'Show how far a job is, with its times and error' })
   @Answers(200, 'progress')
   @Refuses('not-found', 'validation-error')
-  async progress(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal) {
+  async progress(
+    @Param('jobId') jobId: string,
+    @CurrentPrincipal() principal: Principal,
+    @Headers('if-none-match') known: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ) {
     const job = await this.own(principal, jobId);
-    const {
-      jobId: id,
-      status,
-      progress,
-      detail,
-      version,
-      tasks,
-      error,
-      runAt,
-      createdAt,
-      startedAt,
-      finishedAt,
-    } = job;
-    return {
-      jobId: id,
-      status,
-      progress,
-      detail,
-      version,
-      tasks,
-      error,
-      runAt,
-      createdAt,
-      startedAt,
-      finishedAt,
-    };
+    return isKnown(job, known, reply) ? undefined : progressOf(job);
   }
 
   @Get(':jobId/status')
@@ -170,9 +157,14 @@ export class JobsController {
   @ApiOperation({ summary: 'Show the state of a job alone' })
   @Answers(200, 'status')
   @Refuses('not-found', 'validation-error')
-  async status(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal) {
+  async status(
+    @Param('jobId') jobId: string,
+    @CurrentPrincipal() principal: Principal,
+    @Headers('if-none-match') known: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ) {
     const job = await this.own(principal, jobId);
-    return { jobId: job.jobId, status: job.status };
+    return isKnown(job, known, reply) ? undefined : { jobId: job.jobId, status: job.status };
   }
 
   @Get(':jobId/tasks')

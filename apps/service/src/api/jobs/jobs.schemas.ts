@@ -8,7 +8,7 @@ import { strict } from './strict.js';
 const DEMO_TYPE = 'demo.wait';
 
 /** As z.json(), with a name in the document of the API. */
-const Json: z.ZodType<JsonValue> = z
+export const Json: z.ZodType<JsonValue> = z
   .union([
     z.string(),
     z.number(),

@@ -77,7 +77,13 @@ export class PausesController {
   @RequiresScope('admin')
   @ApiOperation({ summary: 'Resume a job type' })
   @Answers(200, 'pauses')
-  @Refuses('not-found', 'validation-error')
+  @Refuses(
+    'not-found',
+    'validation-error',
+    'malformed-request',
+    'payload-too-large',
+    'unsupported-media-type',
+  )
   resumeType(@Param('name') name: string, @CurrentPrincipal() principal: Principal) {
     return this.resume('type', name, principal);
   }
@@ -87,7 +93,13 @@ export class PausesController {
   @RequiresScope('admin')
   @ApiOperation({ summary: 'Resume a tag' })
   @Answers(200, 'pauses')
-  @Refuses('not-found', 'validation-error')
+  @Refuses(
+    'not-found',
+    'validation-error',
+    'malformed-request',
+    'payload-too-large',
+    'unsupported-media-type',
+  )
   resumeTag(@Param('name') name: string, @CurrentPrincipal() principal: Principal) {
     return this.resume('tag', name, principal);
   }

@@ -16,6 +16,13 @@ export class KnownRoutes {
     });
   }
 
+  /** Every route, as `GET /jobs/:jobId`. */
+  get all(): string[] {
+    return [...this.patterns].flatMap(([url, { methods }]) =>
+      [...methods].map((method) => `${method} ${url}`),
+    );
+  }
+
   /** What an address takes, in the order of the alphabet; nothing where there is no such address. */
   methodsOf(address: string): string[] {
     const [path = ''] = address.split('?');
