@@ -4,6 +4,8 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { discoverJobTypes } from '@app/engine/registry/discover-job-types.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, NestLogger } from '@app/platform/observability/logger.js';
+import { Database } from '@app/platform/prisma/database.js';
+import { answerInTime } from './api/answers-in-time.js';
 import { addHeaders, requestIdOf } from './api/answer-headers.js';
 import { ServiceState } from './api/health/service-state.js';
 import { parseJson } from './api/parse-json.js';
@@ -57,6 +59,7 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
   addHeaders(app.getHttpAdapter().getInstance());
   app.get(KnownRoutes).watch(app.getHttpAdapter().getInstance());
   app.get(OpenRequests).watch(app.getHttpAdapter().getInstance());
+  if (config.servesApi) answerInTime(app.getHttpAdapter().getInstance(), () => app.get(Database).answers());
   sendAwayWhenStopping(app);
   if (config.CORS_ORIGINS) allowOrigins(app, config.CORS_ORIGINS);
   if (config.servesApi) serveOpenApi(app);

@@ -24,6 +24,7 @@ import { ResolveController } from './api/jobs/resolve.controller.js';
 import { KnownRoutes } from './api/problems/known-routes.js';
 import { ProblemFilter } from './api/problems/problem.filter.js';
 import { validationError } from './api/problems/problem.js';
+import { RateLimited } from './api/rate-limited.js';
 import { WorkersController } from './api/workers/workers.controller.js';
 import { OpenRequests } from './open-requests.js';
 
@@ -75,6 +76,7 @@ export class ServiceModule {
         ...(config.servesApi ? [Cursors] : []),
         ...(config.METRICS_PORT === undefined ? [] : [MetricsServer]),
         KnownRoutes,
+        { provide: APP_INTERCEPTOR, useClass: RateLimited },
         { provide: APP_INTERCEPTOR, useClass: AnswersJson },
         { provide: APP_FILTER, useClass: ProblemFilter },
         { provide: APP_PIPE, useValue: pipe },

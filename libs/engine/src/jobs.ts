@@ -7,6 +7,7 @@ import {
   type Job,
   type JobInput,
   type JobStatus,
+  QuotaExceededError,
   type Submitter,
   type TaskSummary,
 } from '@app/core';
@@ -14,6 +15,7 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { CancelBus } from './cancellation/cancel-bus.js';
+import { Quotas } from './quotas.js';
 import { QueueRoom } from './queue/queue-room.js';
 import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
@@ -47,6 +49,7 @@ export class Jobs {
     private readonly room: QueueRoom,
     private readonly bus: CancelBus,
     private readonly database: Database,
+    private readonly quotas: Quotas,
     @Inject(CONFIG) private readonly config: Config,
   ) {
     this.accepts = new Batcher(
@@ -60,7 +63,8 @@ export class Jobs {
    * Accepts a job: when this resolves, it is committed. `replayed`: the idempotency key was used before by the same
    * input, and the job is the earlier one.
    * @throws {InvalidJobError} when the input cannot be accepted; {IdempotencyMismatchError} when the key came with
-   * another input; {DuplicateJobError} when an open job holds its key. Nothing is written then.
+   * another input; {DuplicateJobError} when an open job holds its key; {QuotaExceededError} when the owner has too much
+   * open, but not within a transaction of the caller. Nothing is written then.
    * @param options.tx an open transaction of the caller that the job joins: it is there, and runs, if that commits. What
    * is thrown of the above leaves the transaction as it was.
    */
@@ -94,7 +98,7 @@ export class Jobs {
     // Inside a transaction of the caller it is alone, and held: nobody tells when that commits.
     const accepted = tx
       ? ((await acceptJobs(tx, [job], this.sender.incarnation))[0] as Acceptance)
-      : await this.accepts.add(job);
+      : await this.acceptWithin(job);
     if (accepted.kind === 'duplicate') throw new DuplicateJobError(accepted.jobId);
     if (accepted.kind === 'accepted') {
       const { queue, units, direct } = job;
@@ -216,6 +220,24 @@ export class Jobs {
       ...(dedupeKey === undefined ? [] : [{ scope: `owner ${ownerId}`, key: dedupeKey }]),
       ...(this.types.find(type)?.exclusive === 'refuse' ? [{ scope: 'type', key: type }] : []),
     ];
+  }
+
+  /** Accepts a job if its owner may have more open. One that was accepted before is no more. */
+  private async acceptWithin(job: NewJob): Promise<Acceptance> {
+    const tasks = job.units.filter((unit) => unit.kind === 'task').length;
+    try {
+      const { acceptance } = await this.quotas.within(job.ownerId, tasks, async () => {
+        const acceptance = await this.accepts.add(job);
+        return { acceptance, accepted: acceptance.kind === 'accepted' };
+      });
+      return acceptance;
+    } catch (error) {
+      const { ownerId, idempotency } = job;
+      if (!idempotency || !(error instanceof QuotaExceededError)) throw error;
+      const earlier = await lookUpKey(this.database.main, ownerId, idempotency);
+      if (!earlier) throw error;
+      return earlier;
+    }
   }
 
   private async accept(jobs: NewJob[]): Promise<Map<string, Acceptance>> {

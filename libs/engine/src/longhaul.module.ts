@@ -25,6 +25,7 @@ import { WorkerIdentity } from './execution/worker-identity.js';
 import { Explainer } from './explain.js';
 import { Jobs } from './jobs.js';
 import { Pauses } from './pauses.js';
+import { Quotas } from './quotas.js';
 import { Admission } from './queue/admission.js';
 import { QueueRoom } from './queue/queue-room.js';
 import { Sweeper } from './queue/sweeper.js';
@@ -127,6 +128,7 @@ export class LonghaulModule {
         TaskSender,
         QueueRoom,
         CancelBus,
+        Quotas,
         Jobs,
         Explainer,
         Pauses,

@@ -19,6 +19,11 @@ export function setPrincipal(request: object, principal: Principal): void {
   (request as RequestWithPrincipal)[PRINCIPAL] = principal;
 }
 
+/** Who makes the request; undefined on a public route. */
+export function findPrincipal(request: object): Principal | undefined {
+  return (request as RequestWithPrincipal)[PRINCIPAL];
+}
+
 /** The parameter that holds who makes the request. */
 export const CurrentPrincipal = createParamDecorator(
   (_data: unknown, context: ExecutionContext): Principal => {

@@ -77,6 +77,7 @@ export class JobsController {
     'unknown-job-type',
     'too-many-tasks',
     'duplicate-job',
+    'quota-exceeded',
     'payload-too-large',
     'unsupported-media-type',
     'idempotency-mismatch',

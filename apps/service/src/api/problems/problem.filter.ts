@@ -1,6 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Inject } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { DuplicateJobError, IdempotencyMismatchError, InvalidJobError } from '@app/core';
+import { DuplicateJobError, IdempotencyMismatchError, InvalidJobError, QuotaExceededError } from '@app/core';
 import {
   AmbiguousCredentialsError,
   InsufficientScopeError,
@@ -38,6 +38,8 @@ export class ProblemFilter implements ExceptionFilter {
 
   catch(error: unknown, host: ArgumentsHost): void {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
+    // It was answered already, that the database is silent.
+    if (reply.sent) return;
     const request = host.switchToHttp().getRequest<FastifyRequest>();
     const allowed = request.is404 ? this.routes.methodsOf(request.url) : [];
     const problem = allowed.length > 0 ? methodNotAllowed(request.method) : toProblem(error);
@@ -47,6 +49,7 @@ export class ProblemFilter implements ExceptionFilter {
     if (problem.status === 405) void reply.header('Allow', allowed.join(', '));
     if (problem.status === 401) void reply.header('WWW-Authenticate', 'Bearer realm="longhaul"');
     if (problem.status === 503) void reply.header('Retry-After', '1');
+    if (problem.type.endsWith(':quota-exceeded')) void reply.header('Retry-After', '10');
     if (error instanceof ProblemError && error.retryAfter !== undefined) {
       void reply.header('Retry-After', String(Math.ceil(error.retryAfter)));
     }
@@ -66,6 +69,7 @@ export function toProblem(error: unknown): Problem {
   }
   if (error instanceof InvalidJobError) return problemOfIssues(error.code, error.issues);
   if (error instanceof IdempotencyMismatchError) return problemOf('idempotency-mismatch', error.message);
+  if (error instanceof QuotaExceededError) return problemOf('quota-exceeded', error.message);
   if (error instanceof DuplicateJobError)
     return problemOf('duplicate-job', error.message, { jobId: error.jobId });
   if (error instanceof UnauthenticatedError) return problemOf('unauthenticated', error.message);
