@@ -65,8 +65,7 @@ export class Quotas {
     if (known) return known;
     const [oldest] = this.accounts.keys();
     if (this.accounts.size >= MOST_OWNERS && oldest !== undefined) this.accounts.delete(oldest);
-    const none = () => ({ jobs: 0, tasks: 0 });
-    const account = { open: none(), pending: none(), countedAt: -Infinity, counting: undefined };
+    const account = { open: nothing(), pending: nothing(), countedAt: -Infinity, counting: undefined };
     this.accounts.set(ownerId, account);
     return account;
   }
@@ -90,6 +89,8 @@ export class Quotas {
     return undefined;
   }
 }
+
+const nothing = (): OpenWork => ({ jobs: 0, tasks: 0 });
 
 function add(work: OpenWork, jobs: number, tasks: number): void {
   work.jobs += jobs;

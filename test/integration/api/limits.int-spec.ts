@@ -15,6 +15,12 @@ let postgres: Proxy;
 let redis: Proxy;
 let services: TestService[];
 
+const behind = (url: string, { port }: Proxy) => {
+  const link = new URL(url);
+  link.port = String(port);
+  return link.href;
+};
+
 const RATE = { RATE_LIMIT: '5', RATE_BURST: '10' };
 
 beforeAll(async () => {
@@ -24,11 +30,6 @@ beforeAll(async () => {
     Proxy.start(Number(new URL(database.url).port), 'postgres'),
     Proxy.start(Number(new URL(server.url).port), 'redis'),
   ]);
-  const behind = (url: string, { port }: Proxy) => {
-    const link = new URL(url);
-    link.port = String(port);
-    return link.href;
-  };
   const settings = { SERVICE_TYPE: 'api', MAX_OPEN_JOBS: '8', MAX_OPEN_TASKS: '100', ...RATE };
   const environment = serviceEnvironment(
     behind(database.url, postgres),
@@ -105,11 +106,11 @@ describe('requests of an owner', () => {
   });
 });
 
+const openOf = (ownerId: string) =>
+  withClient(database.url, (client) => client.job.count({ where: { ownerId, finishedAt: null } }));
+
 describe('open work of an owner', () => {
   const later = { type: 'demo.wait', runAt: '2099-01-01T00:00:00Z' };
-  const openOf = (ownerId: string) =>
-    withClient(database.url, (client) => client.job.count({ where: { ownerId, finishedAt: null } }));
-
   test('input 69: is limited in jobs; a repeat is no more, and an end makes room', async () => {
     const [dave] = (await userOf('dave')) as [ApiUser];
     const headers = { 'idempotency-key': 'one' };
