@@ -55,6 +55,8 @@ export function submit(spec: JobSpec): Call {
     expiresAt: instant(expires, 2 * HOUR),
     maxRuntimeMs: limited ? HOUR : null,
     payload: { job: spec.jobId },
+    labels: null,
+    searchable: [],
     catalog: null,
     units: units.map((taskId, at) => {
       const kind = plan ? 'plan' : 'task';

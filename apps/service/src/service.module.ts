@@ -1,5 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
-import { APP_FILTER, APP_PIPE } from '@nestjs/core';
+import { APP_FILTER, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
 import { StandardSchemaValidationPipe } from '@nestjs/common';
 import type { JobTypeClass } from '@app/core';
 import { LonghaulModule } from '@app/engine/longhaul.module.js';
@@ -11,16 +11,21 @@ import { ObservabilityModule } from '@app/platform/observability/observability.m
 import { DatabaseModule } from '@app/platform/prisma/database.module.js';
 import { RedisModule } from '@app/platform/redis/redis.module.js';
 import { ApiKeysController } from './api/api-keys/api-keys.controller.js';
+import { AnswersJson } from './api/answers-json.js';
 import { HealthController } from './api/health/health.controller.js';
 import { MetricsController } from './api/health/metrics.controller.js';
 import { MetricsServer } from './api/health/metrics-server.js';
 import { ServiceState } from './api/health/service-state.js';
 import { JobTypesController } from './api/job-types/job-types.controller.js';
+import { Cursors } from './api/jobs/cursors.js';
+import { EventsController } from './api/jobs/events.controller.js';
 import { JobsController } from './api/jobs/jobs.controller.js';
 import { PausesController } from './api/pauses/pauses.controller.js';
 import { ResolveController } from './api/jobs/resolve.controller.js';
+import { KnownRoutes } from './api/problems/known-routes.js';
 import { ProblemFilter } from './api/problems/problem.filter.js';
 import { validationError } from './api/problems/problem.js';
+import { RateLimited } from './api/rate-limited.js';
 import { WorkersController } from './api/workers/workers.controller.js';
 import { OpenRequests } from './open-requests.js';
 
@@ -58,6 +63,7 @@ export class ServiceModule {
         ...(config.servesApi
           ? [
               JobsController,
+              EventsController,
               ResolveController,
               JobTypesController,
               PausesController,
@@ -69,7 +75,11 @@ export class ServiceModule {
       providers: [
         ServiceState,
         OpenRequests,
+        ...(config.servesApi ? [Cursors] : []),
         ...(config.METRICS_PORT === undefined ? [] : [MetricsServer]),
+        KnownRoutes,
+        { provide: APP_INTERCEPTOR, useClass: RateLimited },
+        { provide: APP_INTERCEPTOR, useClass: AnswersJson },
         { provide: APP_FILTER, useClass: ProblemFilter },
         { provide: APP_PIPE, useValue: pipe },
       ],

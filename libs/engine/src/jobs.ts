@@ -7,6 +7,7 @@ import {
   type Job,
   type JobInput,
   type JobStatus,
+  QuotaExceededError,
   type Submitter,
   type TaskSummary,
 } from '@app/core';
@@ -15,6 +16,7 @@ import type { Config } from '@app/platform/config/config.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { CancelBus } from './cancellation/cancel-bus.js';
 import { AdmissionPoke } from './queue/admission-poke.js';
+import { Quotas } from './quotas.js';
 import { QueueRoom } from './queue/queue-room.js';
 import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
@@ -23,7 +25,9 @@ import { type Acceptance, acceptJobs, type KeyUse, lookUpKey, type NewJob } from
 import { AcceptLanes } from './store/accept-lanes.js';
 import type { DedupeKey } from './store/dedupe-keys.js';
 import { cancelJob } from './store/cancel-job.js';
-import { type JobCursor, JobQueries, newJobView } from './store/job-queries.js';
+import { JobQueries, newJobView } from './store/job-queries.js';
+import { type EventCursor, type LedgerEvent, readLedger } from './store/read-ledger.js';
+import type { JobCursor, JobFilter } from './store/listed-jobs.js';
 import { type Resolution, resolveJob } from './store/resolve-job.js';
 import { retryJob } from './store/retry-job.js';
 import { rescheduleJob } from './store/timed-jobs.js';
@@ -43,6 +47,7 @@ export class Jobs {
     private readonly poke: AdmissionPoke,
     private readonly bus: CancelBus,
     private readonly database: Database,
+    private readonly quotas: Quotas,
     @Inject(CONFIG) private readonly config: Config,
   ) {
     this.accepts = new AcceptLanes(this.database.main, () => this.sender.incarnation);
@@ -52,7 +57,8 @@ export class Jobs {
    * Accepts a job: when this resolves, it is committed. `replayed`: the idempotency key was used before by the same
    * input, and the job is the earlier one.
    * @throws {InvalidJobError} when the input cannot be accepted; {IdempotencyMismatchError} when the key came with
-   * another input; {DuplicateJobError} when an open job holds its key. Nothing is written then.
+   * another input; {DuplicateJobError} when an open job holds its key; {QuotaExceededError} when the owner has too much
+   * open, but not within a transaction of the caller. Nothing is written then.
    * @param options.tx an open transaction of the caller that the job joins: it is there, and runs, if that commits. What
    * is thrown of the above leaves the transaction as it was.
    */
@@ -86,7 +92,7 @@ export class Jobs {
     // Inside a transaction of the caller it is alone, and held: nobody tells when that commits.
     const accepted = tx
       ? ((await acceptJobs(tx, [job], this.sender.incarnation))[0] as Acceptance)
-      : await this.accepts.add(job);
+      : await this.acceptWithin(job);
     if (accepted.kind === 'duplicate') throw await this.duplicate(by.ownerId, accepted.jobId, tx);
     if (accepted.kind === 'accepted') {
       const { queue, units, direct } = job;
@@ -109,9 +115,18 @@ export class Jobs {
     return this.queries.find(ownerId, jobId);
   }
 
-  /** The owner's jobs, newest first, after a cursor. */
-  page(ownerId: string, page: { limit: number; after?: JobCursor }): Promise<Job[]> {
-    return this.queries.page(ownerId, page.limit, page.after);
+  /** The owner's jobs that a filter lets through, newest first, after a cursor. */
+  page(ownerId: string, page: { limit: number; filter?: JobFilter; after?: JobCursor }): Promise<Job[]> {
+    return this.queries.page(ownerId, page.limit, page.filter, page.after);
+  }
+
+  /** The ledger of a job after a cursor, oldest first, or undefined when the owner has no such job. */
+  events(
+    ownerId: string,
+    jobId: string,
+    page: { limit: number; after?: EventCursor },
+  ): Promise<LedgerEvent[] | undefined> {
+    return readLedger(this.database.main, ownerId, jobId, page.limit, page.after);
   }
 
   /** The tasks of a job in order of position, or undefined when the owner has no such job. */
@@ -215,6 +230,24 @@ export class Jobs {
       ...(dedupeKey === undefined ? [] : [{ scope: `owner ${ownerId}`, key: dedupeKey }]),
       ...(this.types.find(type)?.exclusive === 'refuse' ? [{ scope: 'type', key: type }] : []),
     ];
+  }
+
+  /** Accepts a job if its owner may have more open. One that was accepted before is no more. */
+  private async acceptWithin(job: NewJob): Promise<Acceptance> {
+    const tasks = job.units.filter((unit) => unit.kind === 'task').length;
+    try {
+      const { acceptance } = await this.quotas.within(job.ownerId, tasks, async () => {
+        const acceptance = await this.accepts.add(job);
+        return { acceptance, accepted: acceptance.kind === 'accepted' };
+      });
+      return acceptance;
+    } catch (error) {
+      const { ownerId, idempotency } = job;
+      if (!idempotency || !(error instanceof QuotaExceededError)) throw error;
+      const earlier = await lookUpKey(this.database.main, ownerId, idempotency);
+      if (!earlier) throw error;
+      return earlier;
+    }
   }
 }
 

@@ -27,6 +27,7 @@ import { WorkerIdentity } from './execution/worker-identity.js';
 import { Explainer } from './explain.js';
 import { Jobs } from './jobs.js';
 import { Pauses } from './pauses.js';
+import { Quotas } from './quotas.js';
 import { Admission } from './queue/admission.js';
 import { AdmissionPoke } from './queue/admission-poke.js';
 import { QueueRoom } from './queue/queue-room.js';
@@ -133,6 +134,7 @@ export class LonghaulModule {
         QueueRoom,
         AdmissionPoke,
         CancelBus,
+        Quotas,
         Jobs,
         Explainer,
         Pauses,

@@ -91,7 +91,7 @@ describe('what a route does not take', () => {
 
   test('is refused of POST /jobs and GET /jobs too', async () => {
     expect((await alice.send('POST', '/jobs?foo=1', quick)).body.errors?.[0]?.pointer).toBe('/foo');
-    expect((await alice.get('/jobs?status=queued')).body.errors?.[0]?.pointer).toBe('/status');
+    expect((await alice.get('/jobs?state=queued')).body.errors?.[0]?.pointer).toBe('/state');
   });
 });
 

@@ -154,7 +154,7 @@ describe('lists and keys of another owner', () => {
 describe('an administrator (feature 3)', () => {
   test('sees the jobs of all owners', async () => {
     const { jobId } = jobs['completed']!;
-    for (const part of ['', '/progress', '/status', '/tasks', '/explain']) {
+    for (const part of ['', '/progress', '/status', '/tasks', '/explain', '/events']) {
       const [hers, theirs] = [
         await alice!.get(`/jobs/${jobId}${part}`),
         await admin!.get(`/jobs/${jobId}${part}`),

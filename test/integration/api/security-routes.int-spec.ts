@@ -37,6 +37,7 @@ const ROUTES: Record<string, Scope | 'anybody'> = {
   'GET /jobs/:jobId/progress': 'jobs:read',
   'GET /jobs/:jobId/status': 'jobs:read',
   'GET /jobs/:jobId/tasks': 'jobs:read',
+  'GET /jobs/:jobId/events': 'jobs:read',
   'GET /jobs/:jobId/explain': 'jobs:read',
   'POST /jobs/:jobId/cancel': 'jobs:write',
   'POST /jobs/:jobId/retry': 'jobs:write',

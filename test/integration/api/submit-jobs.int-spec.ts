@@ -164,13 +164,13 @@ describe('submitting', () => {
     ]);
   });
 
-  test('refuses a body of more than 8 MiB before it is sent (feature 6)', async () => {
+  test('refuses a body of more than 256 KiB before it is sent (feature 6)', async () => {
     const request = http.request(`${service.url}/jobs`, {
       method: 'POST',
       headers: {
         authorization: `Bearer ${alice.key}`,
         'content-type': 'application/json',
-        'content-length': 9 * 1024 * 1024,
+        'content-length': 256 * 1024 + 1,
       },
     });
     request.flushHeaders();

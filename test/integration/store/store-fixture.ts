@@ -98,6 +98,8 @@ export function newJob({
     finalize: false,
     exitHook: false,
     payload: { of: 'job' },
+    labels: null,
+    searchable: [],
     catalog: null,
     units: plan ? [unit('plan', -1)] : Array.from({ length: tasks }, (_, at) => unit('task', at)),
     idempotency: null,

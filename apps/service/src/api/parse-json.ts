@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+import type { IncomingHttpHeaders } from 'node:http';
 import { findChangedValues } from './find-changed-values.js';
 import { ProblemError, validationError } from './problems/problem.js';
 
@@ -6,10 +8,12 @@ const DEEPEST = 100;
 
 /**
  * Reads a JSON body. An empty one is no body: a cancel may come without.
- * @throws {ProblemError} when it is not JSON, nested too deeply, or has values that would be changed.
+ * @throws {ProblemError} when it is not JSON in UTF-8, nested too deeply, or has values that would be changed.
  */
-export function parseJson(body: Buffer): unknown {
+export function parseJson(body: Buffer, headers: IncomingHttpHeaders = {}): unknown {
+  refuseEncodings(headers);
   if (body.length === 0) return undefined;
+  if (!isUtf8(body)) throw new ProblemError('malformed-request', 'The body is not valid UTF-8.');
   const text = body.toString('utf8');
   if (depthOf(text) > DEEPEST) {
     throw new ProblemError('malformed-request', `The body is nested more than ${DEEPEST} levels deep.`);
@@ -18,6 +22,14 @@ export function parseJson(body: Buffer): unknown {
   const changed = findChangedValues(text);
   if (changed.length > 0) throw validationError(changed);
   return value;
+}
+
+/** A compressed body is not unpacked: it can be a thousand times what it says. JSON is UTF-8 and nothing else. */
+function refuseEncodings(headers: IncomingHttpHeaders): void {
+  const encoding = headers['content-encoding'] ?? 'identity';
+  const [, charset = 'utf-8'] = /;\s*charset\s*=\s*"?([^\s;"]*)/i.exec(headers['content-type'] ?? '') ?? [];
+  if (encoding.toLowerCase() === 'identity' && charset.toLowerCase() === 'utf-8') return;
+  throw new ProblemError('unsupported-media-type', 'Send the body as it is, in UTF-8 and not compressed.');
 }
 
 function parse(text: string): unknown {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { RouteConfig } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { validate as isUuid } from 'uuid';
@@ -7,9 +6,6 @@ import type { Logger } from '@app/platform/observability/logger.js';
 
 /** Marks a route whose use is told in an audit line, under a name such as `job.cancel`. */
 export const Audited = (action: string): MethodDecorator => RouteConfig({ audit: action });
-
-/** What a request is called in the log and in its answer. Never what a client says: that could be anything. */
-export const newRequestId = (): string => randomUUID();
 
 const KEY_ID = /^[0-9A-Za-z]{8}$/;
 const REFUSED = [401, 403];
@@ -21,9 +17,6 @@ const REFUSED = [401, 403];
 export function logRequests(server: FastifyInstance, logger: Logger): void {
   // A level that leaves out the requests must not leave out who did what.
   const audit = logger.level === 'silent' ? logger : logger.child({}, { level: 'info' });
-  server.addHook('onRequest', async (request, reply) => {
-    void reply.header('X-Request-Id', request.id);
-  });
   server.addHook('onResponse', async (request, reply) => {
     const { url: route, config } = request.routeOptions;
     const line = lineOf(request, reply);

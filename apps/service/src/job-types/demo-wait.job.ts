@@ -17,7 +17,7 @@ const Payload = z
 type Payload = z.output<typeof Payload>;
 
 /** Waits, and fails in the ways it is told to: for trials, demonstrations and tests. */
-@JobType({ name: 'demo.wait', payload: Payload, attempts: 3 })
+@JobType({ name: 'demo.wait', payload: Payload, attempts: 3, searchable: ['project', 'stage'] })
 export class DemoWait implements JobHandler<Payload> {
   async run(task: TaskView<Payload>, ctx: TaskContext<Payload>): Promise<unknown> {
     const startedAt = performance.now();

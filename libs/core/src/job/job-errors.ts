@@ -49,6 +49,17 @@ export class DuplicateJobError extends Error {
   }
 }
 
+/** The owner would have more open than is allowed. Nothing was written. */
+export class QuotaExceededError extends Error {
+  override readonly name = 'QuotaExceededError';
+  constructor(
+    readonly of: 'jobs' | 'tasks',
+    readonly most: number,
+  ) {
+    super(`At most ${most} ${of} may be open at a time.`);
+  }
+}
+
 /** The same Idempotency-Key came with another body. */
 export class IdempotencyMismatchError extends Error {
   override readonly name = 'IdempotencyMismatchError';

@@ -26,6 +26,8 @@ export interface JobInput {
   expiresAt?: Date;
   /** Larger goes first among the owner's jobs, -100 to 100; default 0. */
   priority?: number;
+  /** Short texts by key; jobs can be listed by those keys that the type declares searchable. */
+  labels?: Record<string, string>;
   /** Refuses the job while another open job of the owner has this key. */
   dedupeKey?: string;
   /** Overrides the metadata that the type gives to the Catalog. */
@@ -52,6 +54,7 @@ export interface Job {
   failurePolicy: FailurePolicy;
   attempts: number;
   priority: number;
+  labels: Record<string, string>;
   payload: Json;
   /** Absent while the plan still adds tasks. */
   tasks: { total?: number; completed: number; failed: number; canceled: number };

@@ -29,6 +29,7 @@ describe('a job type', () => {
       concurrency: undefined,
       rateLimit: undefined,
       version: 1,
+      searchable: [],
       sandbox: false,
     });
   });
@@ -46,6 +47,7 @@ describe('a job type', () => {
       concurrency: 7,
       rateLimit: { max: 20, per: '1m' },
       version: 1,
+      searchable: ['project'],
       sandbox: true,
     });
     expect(policy).toEqual({
@@ -62,6 +64,7 @@ describe('a job type', () => {
       concurrency: 7,
       rateLimit: { max: 20, perMs: 60_000 },
       version: 1,
+      searchable: ['project'],
       sandbox: true,
     });
   });

@@ -152,6 +152,8 @@ export interface JobTypeOptions {
    * soon as a worker has a slot: while all are busy, some may come to begin together.
    */
   rateLimit?: { max: number; per: Duration };
+  /** The keys of labels by which its jobs can be listed, at most 5; each costs a row for every job that has it. */
+  searchable?: string[];
   /**
    * The version of its payload, a whole number; default 1. A worker whose code has a lower one than the job leaves the
    * job to others, and one whose code has a higher one gets the older payload with its version.
@@ -178,6 +180,7 @@ export interface JobTypePolicy {
   exclusive: 'refuse' | 'queue' | undefined;
   concurrency: number | undefined;
   rateLimit: { max: number; perMs: number } | undefined;
+  searchable: readonly string[];
   version: number;
   sandbox: boolean;
 }
@@ -187,6 +190,9 @@ export interface JobTypePolicy {
 export type JobTypeClass = new (...args: any[]) => JobHandler<any, any>;
 
 const NAME = /^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)*$/;
+/** What the key of a label may be. */
+export const LABEL_KEY = /^[A-Za-z][A-Za-z0-9_.-]{0,62}$/;
+const MOST_SEARCHABLE = 5;
 const TAG = /^[a-z][a-z0-9-]{0,39}$/;
 const policies = new WeakMap<object, JobTypePolicy>();
 
@@ -237,6 +243,7 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
       max: checkedCount(options.name, 'rateLimit.max', options.rateLimit.max),
       perMs: limitMs(options.name, 'rateLimit.per', options.rateLimit.per),
     },
+    searchable: checkedKeys(options.name, options.searchable ?? []),
     version,
     sandbox: options.sandbox ?? false,
   };
@@ -252,6 +259,14 @@ function limitMs(type: string, name: string, duration: Duration): number {
   const ms = durationMs(duration);
   if (ms >= 1 && ms <= LONGEST_LIMIT_MS) return ms;
   throw new TypeError(`Job type "${type}": ${name} is a duration from 1ms to 24d.`);
+}
+
+function checkedKeys(type: string, keys: string[]): string[] {
+  const right = keys.length <= MOST_SEARCHABLE && new Set(keys).size === keys.length;
+  if (right && keys.every((key) => LABEL_KEY.test(key))) return keys;
+  throw new TypeError(
+    `Job type "${type}": searchable has at most ${MOST_SEARCHABLE} keys: a letter, then letters, digits, "_", "." and "-".`,
+  );
 }
 
 function checkedCount(type: string, name: string, count: number): number {

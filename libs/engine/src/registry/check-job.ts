@@ -1,4 +1,12 @@
-import { cleanJson, cleanText, InvalidJobError, type JobInput, type Json, rankOf } from '@app/core';
+import {
+  cleanJson,
+  cleanText,
+  InvalidJobError,
+  type JobInput,
+  type Json,
+  LABEL_KEY,
+  rankOf,
+} from '@app/core';
 import type { NewJob } from '../store/accept-jobs.js';
 import { type JobTypeRegistry, queueOf, type RegisteredJobType } from './job-type-registry.js';
 import { newId } from '../store/new-id.js';
@@ -8,6 +16,13 @@ export const MOST_SUBMITTED_TASKS = 10_000;
 
 /** Why a job cannot have its times. */
 export const EXPIRES_BEFORE_DUE = 'A job must not expire before it is due.';
+
+/** Labels of a job, and characters of each. */
+const MOST_LABELS = 20;
+const LONGEST_LABEL = 200;
+
+/** A label is named in lists, so it has no comma; whoever reads it sees all of it. */
+const LABEL = /^[^,\p{Cc}\p{Cs}]+$/u;
 
 type Unit = NewJob['units'][number];
 
@@ -68,9 +83,36 @@ export async function checkJob(
     priority,
     rank: rankOf(input.runAt?.getTime() ?? Date.now(), priority, pointMs),
     payload,
+    ...checkLabels(type, input.labels),
     catalog: input.catalog === undefined ? null : (cleanJson(input.catalog) ?? null),
     units: type.hasPlan ? [unit('plan', -1, null, null)] : await tasksOf(type, input, count),
   };
+}
+
+function checkLabels(
+  type: RegisteredJobType,
+  labels: Record<string, string> = {},
+): Pick<NewJob, 'labels' | 'searchable'> {
+  const given = Object.entries(labels);
+  const issues = given.flatMap(([key, value]) => {
+    const pointer = below('/labels', [key]);
+    if (!LABEL_KEY.test(key)) {
+      const message = 'A key is a letter, then letters, digits, "_", "." and "-", 63 in all.';
+      return [{ pointer, message }];
+    }
+    if (value.length <= LONGEST_LABEL && LABEL.test(value)) return [];
+    return [
+      {
+        pointer,
+        message: `A label is 1 to ${LONGEST_LABEL} characters without commas and control characters.`,
+      },
+    ];
+  });
+  if (given.length > MOST_LABELS) {
+    issues.push({ pointer: '/labels', message: `A job has at most ${MOST_LABELS} labels.` });
+  }
+  if (issues.length > 0) throw new InvalidJobError(issues);
+  return { labels: given.length === 0 ? null : labels, searchable: type.searchable };
 }
 
 function checkTimes({ runAt, expiresAt }: JobInput): { runAt: Date | null; expiresAt: Date | null } {

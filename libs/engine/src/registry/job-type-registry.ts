@@ -47,6 +47,12 @@ export class JobTypeRegistry {
     return [...new Set(declared)].toSorted();
   }
 
+  /** The keys of labels that some job type declares searchable. */
+  get searchable(): string[] {
+    const declared = [...this.types.values()].flatMap(({ searchable }) => searchable);
+    return [...new Set(declared)].toSorted();
+  }
+
   /** The policies of a type, or undefined for an unknown one. */
   find(name: string): RegisteredJobType | undefined {
     return this.types.get(name);

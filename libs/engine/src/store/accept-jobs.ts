@@ -28,6 +28,10 @@ export interface NewJob {
   /** The order among the owner's tasks; see `rankOf`. */
   rank: number;
   payload: Json;
+  /** Null: it has none. */
+  labels: Record<string, string> | null;
+  /** The keys of its labels by which it can be found. */
+  searchable: readonly string[];
   catalog: Json | null;
   /** The hidden plan at position -1, or the tasks from position 0. A null payload means the job's. */
   units: {
@@ -134,6 +138,7 @@ async function writeJobs(
     priority: job.priority,
     rank: job.rank,
     payload: job.payload,
+    labels: job.labels ?? undefined,
     catalog: job.catalog ?? undefined,
     keyed: job.idempotency !== null,
     dedupe: job.dedupe.length === 0 ? undefined : job.dedupe,
@@ -167,14 +172,14 @@ async function writeJobs(
       RETURNING job_id
     ), j AS (
       INSERT INTO jobs (id, owner_id, submitted_by, type, payload_version, queue, status, failure_policy, max_attempts, resumable,
-                        finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, payload, catalog, dedupe, planning, tasks_total)
+                        finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, payload, labels, catalog, dedupe, planning, tasks_total)
       SELECT i.id, owner_id, submitted_by, type, payload_version, queue,
              CASE WHEN run_at IS NULL THEN 'queued' ELSE 'scheduled' END, failure_policy, max_attempts, resumable,
-             finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, COALESCE(payload, 'null'::jsonb), catalog, dedupe, planning, tasks_total
+             finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, COALESCE(payload, 'null'::jsonb), labels, catalog, dedupe, planning, tasks_total
       FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         AS i(id uuid, owner_id text, submitted_by text, type text, payload_version int, queue text, failure_policy text,
              max_attempts smallint, resumable boolean, finalize boolean, exit_hook boolean, run_at timestamptz, expires_at timestamptz,
-             max_runtime_ms bigint, priority smallint, rank float8, payload jsonb, catalog jsonb, dedupe jsonb,
+             max_runtime_ms bigint, priority smallint, rank float8, payload jsonb, labels jsonb, catalog jsonb, dedupe jsonb,
              keyed boolean, planning boolean, tasks_total int)
       WHERE i.id IN (SELECT id FROM alone) AND (NOT keyed OR i.id IN (SELECT job_id FROM k))
       RETURNING id, owner_id, type, queue, submitted_by, status, run_at, expires_at, rank, created_at
@@ -203,7 +208,7 @@ async function writeJobs(
       SELECT id, 'deadline', id, '', expires_at FROM j WHERE expires_at IS NOT NULL
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor) SELECT id, 1, 1, 'job.' || status, submitted_by FROM j
-    )
+    )${insertLabels(jobs)}
     SELECT id, created_at AS "createdAt" FROM j`;
   const written = new Map(accepted.map((row) => [row.id, row.createdAt]));
   const losers = jobs.filter((job) => !written.has(job.jobId));
@@ -229,6 +234,23 @@ async function writeJobs(
     if (!known) return later[freed.indexOf(job)] as Acceptance | KeyLocked;
     return useOf(known, job.idempotency?.bodyHash);
   });
+}
+
+/** One more part of the statement, where a job has labels by which it can be found; for others there is nothing to do. */
+function insertLabels(jobs: NewJob[]): Prisma.Sql {
+  const rows = jobs.flatMap((job) =>
+    job.searchable.flatMap((key) => {
+      const { jobId: id, labels } = job;
+      return labels !== null && Object.hasOwn(labels, key) ? [{ id, key, value: labels[key] }] : [];
+    }),
+  );
+  if (rows.length === 0) return Prisma.empty;
+  return Prisma.sql`, l AS (
+      INSERT INTO job_labels (owner_id, key, value, created_at, job_id)
+      SELECT j.owner_id, i.key, i.value, j.created_at, j.id
+      FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS i(id uuid, key text, value text)
+      JOIN j ON j.id = i.id
+    )`;
 }
 
 /** How an idempotency key was used before; undefined when it was not. */

@@ -3,12 +3,7 @@ import type { CancelReceipt, Job, JobFailure, TaskSummary } from '@app/core';
 import { Database, Prisma, type Sql } from '@app/platform/prisma/database.js';
 import type { NewJob } from './accept-jobs.js';
 import { DEFAULT_QUEUE } from './dispatch.js';
-
-/** Where a page of jobs goes on: after the job of this time and id. */
-export interface JobCursor {
-  createdAt: Date;
-  jobId: string;
-}
+import { type JobCursor, type JobFilter, listedJobs } from './listed-jobs.js';
 
 type Reader = Pick<Sql, '$queryRaw'>;
 
@@ -53,11 +48,10 @@ export class JobQueries {
     return (await this.select(Prisma.sql`j.owner_id = ${ownerId} AND j.id = ${jobId}::uuid`, 1, sql))[0];
   }
 
-  /** The owner's jobs, newest first. */
-  async page(ownerId: string, limit: number, after?: JobCursor): Promise<Job[]> {
-    const where = after
-      ? Prisma.sql`j.owner_id = ${ownerId} AND (j.created_at, j.id) < (${after.createdAt}::timestamptz, ${after.jobId}::uuid)`
-      : Prisma.sql`j.owner_id = ${ownerId}`;
+  /** The owner's jobs that a filter lets through, newest first. */
+  async page(ownerId: string, limit: number, filter: JobFilter = {}, after?: JobCursor): Promise<Job[]> {
+    // As an array, so that the rows are looked up by it whatever the planner thinks of them.
+    const where = Prisma.sql`j.id = ANY(ARRAY(${listedJobs(ownerId, limit, filter, after)}))`;
     return this.select(where, limit);
   }
 
@@ -86,7 +80,7 @@ export class JobQueries {
   private async select(where: Prisma.Sql, limit: number, sql: Reader = this.database.main): Promise<Job[]> {
     const rows = await sql.$queryRaw<JobRow[]>`
       SELECT j.id::text AS "jobId", j.type, NULLIF(j.queue, ${DEFAULT_QUEUE}) AS tag, j.status, j.progress, j.detail, j.version, j.generation,
-        j.failure_policy AS "failurePolicy", j.max_attempts AS attempts, j.priority, j.payload, j.result,
+        j.failure_policy AS "failurePolicy", j.max_attempts AS attempts, j.priority, COALESCE(j.labels, '{}'::jsonb) AS labels, j.payload, j.result,
         CASE WHEN j.status = 'failed' THEN j.error END AS error, j.planning, j.tasks_total AS total,
         j.tasks_completed AS completed, j.tasks_failed AS failed, j.tasks_canceled AS canceled,
         j.run_at AS "runAt", j.expires_at AS "expiresAt", j.created_at AS "createdAt", j.started_at AS "startedAt", j.finished_at AS "finishedAt",
@@ -116,7 +110,19 @@ export class JobQueries {
 
 /** A job as it was just accepted, which nobody needs to read again to know. */
 export function newJobView(job: NewJob, createdAt: Date): Job {
-  const { jobId, type, queue, failurePolicy, maxAttempts, priority, payload, runAt, expiresAt, units } = job;
+  const {
+    jobId,
+    type,
+    queue,
+    failurePolicy,
+    maxAttempts,
+    priority,
+    payload,
+    labels,
+    runAt,
+    expiresAt,
+    units,
+  } = job;
   const planned = units.some((unit) => unit.kind === 'plan');
   return {
     jobId,
@@ -130,6 +136,7 @@ export function newJobView(job: NewJob, createdAt: Date): Job {
     failurePolicy,
     attempts: maxAttempts,
     priority,
+    labels: labels ?? {},
     payload,
     tasks: { ...(planned ? {} : { total: units.length }), completed: 0, failed: 0, canceled: 0 },
     result: null,

@@ -25,6 +25,8 @@ function forgetsTheOwner(jobs: Jobs, queries: JobQueries, explainer: Explainer, 
     // @ts-expect-error -- whose?
     jobs.tasks(jobId, page),
     // @ts-expect-error -- whose?
+    jobs.events(jobId, page),
+    // @ts-expect-error -- whose?
     jobs.cancel(jobId, by),
     // @ts-expect-error -- whose?
     jobs.reschedule(jobId, new Date(), by),
@@ -53,6 +55,7 @@ const OF_JOBS: Record<keyof Jobs, Asked> = {
   find: 'for an owner',
   page: 'for an owner',
   tasks: 'for an owner',
+  events: 'for an owner',
   cancel: 'for an owner',
   reschedule: 'for an owner',
   retry: 'for an owner',

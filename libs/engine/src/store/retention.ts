@@ -66,6 +66,8 @@ export async function deleteOldJobs(
         DELETE FROM job_events WHERE job_id = ANY(${ids}::uuid[])
       ), n AS (
         DELETE FROM cancellations WHERE job_id = ANY(${ids}::uuid[])
+      ), l AS (
+        DELETE FROM job_labels WHERE job_id = ANY(${ids}::uuid[])
       ), s AS (
         DELETE FROM cancel_stops WHERE job_id = ANY(${ids}::uuid[])
       ), k AS (

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { isIP } from 'node:net';
 import { delimiter, isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { isCron } from './cron.js';
@@ -35,6 +36,36 @@ const whole = (fallback: number, least: number, most: number) =>
     .transform(Number)
     .refine((count) => count >= least && count <= most)
     .meta({ takes: `a whole number from ${least} to ${most}` });
+
+const count = (most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/)
+    .transform(Number)
+    .refine((value) => value >= 1 && value <= most)
+    .meta({ takes: `a whole number from 1 to ${most}` });
+
+const listOf = (accepts: (item: string) => boolean, takes: string) =>
+  z
+    .string()
+    .transform((text) => text.split(',').map((item) => item.trim()))
+    .refine((list) => list.every(accepts))
+    .meta({ takes });
+
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && /^https?:/.test(text) && new URL(text).origin === text;
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/');
+  const family = isIP(address);
+  const most = family === 6 ? 128 : 32;
+  return (
+    family !== 0 &&
+    more.length === 0 &&
+    (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most))
+  );
+}
 
 const url = (...protocols: string[]) =>
   z
@@ -79,6 +110,14 @@ export const ENVIRONMENT = z.object({
     .refine((port) => port >= 1 && port <= 65_535)
     .optional()
     .meta({ takes: 'a port from 1 to 65535' }),
+  BODY_LIMIT: whole(256 * 1024, 1024, 100_000_000),
+  REQUEST_TIMEOUT: duration('30s', '1s', '10m'),
+  CORS_ORIGINS: listOf(isOrigin, 'origins such as https://app.example.com separated by commas').optional(),
+  TRUST_PROXY: listOf(isNetwork, 'addresses and networks such as 10.0.0.0/8 separated by commas').optional(),
+  RATE_LIMIT: count(1_000_000).optional(),
+  RATE_BURST: count(1_000_000).optional(),
+  MAX_OPEN_JOBS: count(9_999_999).optional(),
+  MAX_OPEN_TASKS: count(99_999_999).optional(),
   DATABASE_URL: url('postgres', 'postgresql'),
   DATABASE_POOL: whole(10, 2, 200),
   REDIS_URL: url('redis', 'rediss'),

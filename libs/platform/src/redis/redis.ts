@@ -81,6 +81,27 @@ export class Redis implements OnModuleDestroy {
     }
   }
 
+  /**
+   * Runs a script on a key.
+   * @throws when Redis is away, or does not answer before the deadline; whether the script was run is not known then.
+   */
+  async evaluate(script: string, key: string, values: number[], deadlineMs: number): Promise<unknown> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      // Its answer may be there already, where it was this process that had no time to look.
+      const giveUp = () => reject(new Error('Redis did not answer in time.'));
+      timer = setTimeout(() => setImmediate(giveUp), deadlineMs);
+    });
+    const answer = this.commands.eval(script, 1, this.key(key), ...values);
+    // Of an answer that nobody waits for any more.
+    answer.catch(() => {});
+    try {
+      return await Promise.race([answer, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   /** A connection for who sends: fails at once while Redis is away. Closed with this provider. */
   producer(): RedisConnection {
     return this.lend(failFastOptions(this.config.REDIS_URL), 'producer');

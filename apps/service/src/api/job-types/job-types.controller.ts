@@ -3,7 +3,8 @@ import { ApiBearerAuth, ApiOperation, ApiResponse, ApiSecurity, ApiTags } from '
 import { z } from 'zod';
 import { JobTypeRegistry } from '@app/engine/registry/job-type-registry.js';
 import { RequiresScope } from '@app/platform/auth/principal.js';
-import { Refuses } from '../jobs/jobs.answers.js';
+import { Json } from '../jobs/jobs.schemas.js';
+import { OF_EVERY_ROUTE, Refuses } from '../jobs/jobs.answers.js';
 import { TakesNo } from '../refuses-extras.js';
 
 const Type = z.object({
@@ -11,14 +12,14 @@ const Type = z.object({
   version: z.int(),
   tag: z.string().nullable(),
   plans: z.boolean().meta({ description: 'Whether it plans its tasks itself.' }),
-  payload: z.record(z.string(), z.json()).meta({ description: 'The JSON schema of its payload.' }),
+  payload: z.record(z.string(), Json).meta({ description: 'The JSON schema of its payload.' }),
 });
 
 /** Shows the job types of this process. */
 @ApiTags('job-types')
 @ApiBearerAuth()
 @ApiSecurity('X-API-Key')
-@Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
+@Refuses(...OF_EVERY_ROUTE)
 @Controller('job-types')
 export class JobTypesController {
   constructor(private readonly types: JobTypeRegistry) {}

@@ -17,12 +17,14 @@ import { validate as isUuid } from 'uuid';
 import type { Job, JobStatus } from '@app/core';
 import { Explainer } from '@app/engine/explain.js';
 import { Jobs } from '@app/engine/jobs.js';
+import { JobTypeRegistry } from '@app/engine/registry/job-type-registry.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
 import { Audited } from '../request-log.js';
 import { TakesNo } from '../refuses-extras.js';
-import { jobNotFound, ProblemError, validationError } from '../problems/problem.js';
-import { readJobCursor, readTaskCursor, writeJobCursor, writeTaskCursor } from './cursor.js';
-import { Answers, Refuses } from './jobs.answers.js';
+import { jobNotFound, pointerTo, ProblemError, validationError } from '../problems/problem.js';
+import { Cursors } from './cursors.js';
+import { isKnown } from './job-etag.js';
+import { Answers, OF_EVERY_ROUTE, progressOf, Refuses } from './jobs.answers.js';
 import {
   CancelBody,
   IdempotencyKey,
@@ -30,7 +32,7 @@ import {
   ListQuery,
   RescheduleBody,
   SubmitBody,
-  TasksQuery,
+  PageQuery,
 } from './jobs.schemas.js';
 
 /** The problems of the routes that change a job. */
@@ -47,12 +49,14 @@ export const OF_A_CHANGE = [
 @ApiTags('jobs')
 @ApiBearerAuth()
 @ApiSecurity('X-API-Key')
-@Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
+@Refuses(...OF_EVERY_ROUTE)
 @Controller('jobs')
 export class JobsController {
   constructor(
     private readonly jobs: Jobs,
     private readonly explainer: Explainer,
+    private readonly types: JobTypeRegistry,
+    private readonly cursors: Cursors,
   ) {}
 
   @Post()
@@ -74,6 +78,7 @@ export class JobsController {
     'unknown-job-type',
     'too-many-tasks',
     'duplicate-job',
+    'quota-exceeded',
     'payload-too-large',
     'unsupported-media-type',
     'idempotency-mismatch',
@@ -97,17 +102,23 @@ export class JobsController {
 
   @Get()
   @RequiresScope('jobs:read')
-  @ApiOperation({ summary: 'List the own jobs, newest first' })
+  @ApiOperation({
+    summary: 'List the own jobs, newest first',
+    description: 'With several filters, the jobs that all of them let through.',
+  })
   @ApiQuery(LIMIT_PARAMETER)
   @Answers(200, 'page')
   @Refuses('validation-error')
   async list(@Query({ schema: ListQuery }) query: ListQuery, @CurrentPrincipal() { ownerId }: Principal) {
-    const after = query.cursor === undefined ? undefined : readJobCursor(query.cursor);
+    const { limit, cursor, filter } = query;
+    this.checkLabels(filter.labels ?? {});
+    const list = ['jobs', ownerId, filter];
+    const after = cursor === undefined ? {} : { after: await this.cursors.readJob(list, cursor) };
     // One more than asked for tells whether there is a next page.
-    const found = await this.jobs.page(ownerId, { limit: query.limit + 1, ...(after ? { after } : {}) });
-    const jobs = found.slice(0, query.limit);
-    const last = jobs.at(-1);
-    return { jobs, nextCursor: found.length > query.limit && last ? writeJobCursor(last) : null };
+    const found = await this.jobs.page(ownerId, { limit: limit + 1, filter, ...after });
+    const jobs = found.slice(0, limit);
+    const last = found.length > limit ? jobs.at(-1) : undefined;
+    return { jobs, nextCursor: last ? await this.cursors.afterJob(list, last) : null };
   }
 
   @Get(':jobId')
@@ -116,8 +127,14 @@ export class JobsController {
   @ApiOperation({ summary: 'Show a job' })
   @Answers(200, 'job')
   @Refuses('not-found', 'validation-error')
-  find(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal): Promise<Job> {
-    return this.own(principal, jobId);
+  async find(
+    @Param('jobId') jobId: string,
+    @CurrentPrincipal() principal: Principal,
+    @Headers('if-none-match') known: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<Job | undefined> {
+    const job = await this.own(principal, jobId);
+    return isKnown(job, known, reply) ? undefined : job;
   }
 
   @Get(':jobId/progress')
@@ -126,34 +143,14 @@ export class JobsController {
   @ApiOperation({ summary: 'Show how far a job is, with its times and error' })
   @Answers(200, 'progress')
   @Refuses('not-found', 'validation-error')
-  async progress(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal) {
+  async progress(
+    @Param('jobId') jobId: string,
+    @CurrentPrincipal() principal: Principal,
+    @Headers('if-none-match') known: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ) {
     const job = await this.own(principal, jobId);
-    const {
-      jobId: id,
-      status,
-      progress,
-      detail,
-      version,
-      tasks,
-      error,
-      runAt,
-      createdAt,
-      startedAt,
-      finishedAt,
-    } = job;
-    return {
-      jobId: id,
-      status,
-      progress,
-      detail,
-      version,
-      tasks,
-      error,
-      runAt,
-      createdAt,
-      startedAt,
-      finishedAt,
-    };
+    return isKnown(job, known, reply) ? undefined : progressOf(job);
   }
 
   @Get(':jobId/status')
@@ -162,9 +159,14 @@ export class JobsController {
   @ApiOperation({ summary: 'Show the state of a job alone' })
   @Answers(200, 'status')
   @Refuses('not-found', 'validation-error')
-  async status(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal) {
+  async status(
+    @Param('jobId') jobId: string,
+    @CurrentPrincipal() principal: Principal,
+    @Headers('if-none-match') known: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ) {
     const job = await this.own(principal, jobId);
-    return { jobId: job.jobId, status: job.status };
+    return isKnown(job, known, reply) ? undefined : { jobId: job.jobId, status: job.status };
   }
 
   @Get(':jobId/tasks')
@@ -175,16 +177,17 @@ export class JobsController {
   @Refuses('not-found', 'validation-error')
   async tasks(
     @Param('jobId') jobId: string,
-    @Query({ schema: TasksQuery }) query: TasksQuery,
+    @Query({ schema: PageQuery }) { limit, cursor }: PageQuery,
     @CurrentPrincipal() principal: Principal,
   ) {
-    const after = query.cursor === undefined ? {} : { after: readTaskCursor(query.cursor) };
     const ownerId = await this.ownerFor(principal, jobId);
-    const found = await this.jobs.tasks(ownerId, jobId, { limit: query.limit + 1, ...after });
+    const list = ['tasks', ownerId, jobId.toLowerCase()];
+    const after = cursor === undefined ? {} : { after: await this.cursors.readTask(list, cursor) };
+    const found = await this.jobs.tasks(ownerId, jobId, { limit: limit + 1, ...after });
     if (!found) throw jobNotFound();
-    const tasks = found.slice(0, query.limit);
-    const last = tasks.at(-1);
-    return { tasks, nextCursor: found.length > query.limit && last ? writeTaskCursor(last.position) : null };
+    const tasks = found.slice(0, limit);
+    const last = found.length > limit ? tasks.at(-1) : undefined;
+    return { tasks, nextCursor: last ? await this.cursors.afterTask(list, last.position) : null };
   }
 
   @Get(':jobId/explain')
@@ -263,6 +266,17 @@ export class JobsController {
   async retry(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal): Promise<Job> {
     const ownerId = await this.ownerFor(principal, jobId);
     return settled(await this.jobs.retry(ownerId, jobId, { actor: principal.actor }), 'be retried');
+  }
+
+  private checkLabels(labels: Record<string, string[]>): void {
+    const known = this.types.searchable;
+    const issues = Object.keys(labels)
+      .filter((key) => !known.includes(key))
+      .map((key) => ({
+        pointer: pointerTo([`labels.${key}`]),
+        message: `No job type declares this label searchable. Known: ${known.join(', ') || 'none'}.`,
+      }));
+    if (issues.length > 0) throw validationError(issues);
   }
 
   /** As whom a job is looked at or changed: an administrator acts for its owner, everybody else for themselves. */

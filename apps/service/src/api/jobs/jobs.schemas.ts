@@ -1,13 +1,14 @@
 import { z } from 'zod';
-import { FAILURE_POLICIES, type Json as JsonValue } from '@app/core';
+import { FAILURE_POLICIES, JOB_STATUSES, type Json as JsonValue } from '@app/core';
 import { MOST_SUBMITTED_TASKS } from '@app/engine/registry/check-job.js';
+import type { JobFilter } from '@app/engine/store/listed-jobs.js';
 import { strict } from './strict.js';
 
 /** The type of a job that says only how many tasks it has. */
 const DEMO_TYPE = 'demo.wait';
 
 /** As z.json(), with a name in the document of the API. */
-const Json: z.ZodType<JsonValue> = z
+export const Json: z.ZodType<JsonValue> = z
   .union([
     z.string(),
     z.number(),
@@ -81,6 +82,10 @@ export const SubmitBody = strict({
     .max(200)
     .optional()
     .meta({ description: 'Refuses the job while another open job of the owner has this key.' }),
+  labels: z
+    .record(z.string(), z.string())
+    .optional()
+    .meta({ description: 'Short texts by key; the job type says by which of them jobs can be listed.' }),
   catalog: Catalog.optional().meta({ description: 'Metadata for the Catalog.' }),
 }).transform((body, context) => {
   const { type, runAt, expiresAt, ...rest } = body;
@@ -138,13 +143,66 @@ export const limit = z
 const NO_PARAMETER = 'There is no such parameter.';
 const cursor = z.string().min(1).max(200).optional();
 
-/** The query of GET /jobs. */
-export const ListQuery = strict({ limit, cursor }, NO_PARAMETER);
+/** Values of one filter. */
+const MOST_VALUES = 20;
+
+/** Values separated by commas, each at most once. */
+const listOf = <T extends string>(item: z.ZodType<T, string>, description: string) =>
+  z
+    .string()
+    .transform((text) => [...new Set(text.split(','))])
+    .pipe(z.array(item).max(MOST_VALUES))
+    .meta({ description: `${description} Several with commas between them, ${MOST_VALUES} at most.` });
+/** What can stand in the database: no control characters, no half characters. */
+const word = (longest: number) =>
+  z
+    .string()
+    .min(1)
+    .max(longest)
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'No control characters.');
+const LABELS = 'labels.';
+const Label = listOf(word(200), 'A label.');
+
+/** The query of GET /jobs. Labels come as `labels.<key>`. */
+export const ListQuery = z
+  .object({
+    limit,
+    cursor,
+    status: listOf(z.enum(JOB_STATUSES), 'Jobs in this state.').optional(),
+    type: listOf(word(100), 'Jobs of this type.').optional(),
+    tag: listOf(word(40), 'Jobs with this tag.').optional(),
+    from: Instant.optional().meta({ description: 'Jobs accepted at this time or later.' }),
+    to: Instant.optional().meta({ description: 'Jobs accepted before this time.' }),
+  })
+  .catchall(z.unknown())
+  .transform(({ limit, cursor, status, type, tag, from, to, ...more }, context) => {
+    // Without a prototype: a key may be named like one of its members.
+    const labels = Object.create(null) as Record<string, string[]>;
+    for (const [name, value] of Object.entries(more)) {
+      const refuse = (message: string) => context.addIssue({ code: 'custom', path: [name], message });
+      const parsed = Label.safeParse(value);
+      if (!name.startsWith(LABELS)) refuse(NO_PARAMETER);
+      else if (!parsed.success) refuse(parsed.error.issues[0]?.message ?? '');
+      else labels[name.slice(LABELS.length)] = parsed.data;
+    }
+    if (from !== undefined && to !== undefined && new Date(from) > new Date(to)) {
+      context.addIssue({ code: 'custom', path: ['to'], message: 'It is before from.' });
+    }
+    const filter: JobFilter = {
+      ...(status && { statuses: status }),
+      ...(type && { types: type }),
+      ...(tag && { tags: tag }),
+      ...(from !== undefined && { from: new Date(from) }),
+      ...(to !== undefined && { to: new Date(to) }),
+      ...(Object.keys(labels).length > 0 && { labels }),
+    };
+    return { limit, cursor, filter };
+  });
 export type ListQuery = z.output<typeof ListQuery>;
 
-/** The query of GET /jobs/:jobId/tasks. */
-export const TasksQuery = strict({ limit, cursor }, NO_PARAMETER);
-export type TasksQuery = z.output<typeof TasksQuery>;
+/** The query of the lists of a job: its tasks, its ledger. */
+export const PageQuery = strict({ limit, cursor }, NO_PARAMETER);
+export type PageQuery = z.output<typeof PageQuery>;
 
 /** A key that makes a repeated submit safe: printable ASCII. */
 export const IdempotencyKey = z

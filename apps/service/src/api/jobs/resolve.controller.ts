@@ -7,7 +7,7 @@ import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/a
 import { Audited } from '../request-log.js';
 import { TakesNo } from '../refuses-extras.js';
 import { jobNotFound, ProblemError } from '../problems/problem.js';
-import { Answers, Refuses } from './jobs.answers.js';
+import { Answers, OF_EVERY_ROUTE, Refuses } from './jobs.answers.js';
 import { OF_A_CHANGE } from './jobs.controller.js';
 import { ResolveBody } from './jobs.schemas.js';
 
@@ -15,7 +15,7 @@ import { ResolveBody } from './jobs.schemas.js';
 @ApiTags('jobs')
 @ApiBearerAuth()
 @ApiSecurity('X-API-Key')
-@Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
+@Refuses(...OF_EVERY_ROUTE)
 @Controller('jobs')
 export class ResolveController {
   constructor(private readonly jobs: Jobs) {}

@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, Param, Put } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { Pauses } from '@app/engine/pauses.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
-import { Answers, Refuses } from '../jobs/jobs.answers.js';
+import { Answers, OF_EVERY_ROUTE, Refuses } from '../jobs/jobs.answers.js';
 import { ProblemError } from '../problems/problem.js';
 import { Audited } from '../request-log.js';
 import { TakesNo } from '../refuses-extras.js';
@@ -14,7 +14,7 @@ type Kind = Parameters<Pauses['knows']>[0];
 @ApiTags('pauses')
 @ApiBearerAuth()
 @ApiSecurity('X-API-Key')
-@Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
+@Refuses(...OF_EVERY_ROUTE)
 @Controller('pauses')
 export class PausesController {
   constructor(private readonly pauses: Pauses) {}
@@ -81,7 +81,13 @@ export class PausesController {
   @RequiresScope('admin')
   @ApiOperation({ summary: 'Resume a job type' })
   @Answers(200, 'pauses')
-  @Refuses('not-found', 'validation-error')
+  @Refuses(
+    'not-found',
+    'validation-error',
+    'malformed-request',
+    'payload-too-large',
+    'unsupported-media-type',
+  )
   resumeType(@Param('name') name: string, @CurrentPrincipal() principal: Principal) {
     return this.resume('type', name, principal);
   }
@@ -92,7 +98,13 @@ export class PausesController {
   @RequiresScope('admin')
   @ApiOperation({ summary: 'Resume a tag' })
   @Answers(200, 'pauses')
-  @Refuses('not-found', 'validation-error')
+  @Refuses(
+    'not-found',
+    'validation-error',
+    'malformed-request',
+    'payload-too-large',
+    'unsupported-media-type',
+  )
   resumeTag(@Param('name') name: string, @CurrentPrincipal() principal: Principal) {
     return this.resume('tag', name, principal);
   }

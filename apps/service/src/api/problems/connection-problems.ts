@@ -1,11 +1,13 @@
 import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { headersOf, requestIdOf } from '../answer-headers.js';
+import { answerProblem, bodyOf } from './answer-problem.js';
 import { type Problem, problemOf } from './problem.js';
 
 /** Answers for an address that the router cannot read: Nest never sees such a request. */
-export function refuseAddress(_error: Error, _request: FastifyRequest, reply: FastifyReply): void {
+export function refuseAddress(_error: Error, request: FastifyRequest, reply: FastifyReply): void {
   const problem = problemOf('malformed-request', 'The address of the request is not valid.');
-  void reply.status(problem.status).type('application/problem+json').send(JSON.stringify(problem));
+  void answerProblem(reply.headers(headersOf(request.id)), problem, request.id);
 }
 
 /** Answers what is no HTTP request, or one whose head is too long or too slow, and closes the connection. */
@@ -26,12 +28,14 @@ function problemOfConnection(code: string | undefined): Problem {
 }
 
 function answerOf(problem: Problem): string {
-  const body = JSON.stringify(problem);
+  const requestId = requestIdOf({ headers: {} });
+  const body = bodyOf(problem, requestId);
   return [
     `HTTP/1.1 ${problem.status} ${problem.title}`,
     'Content-Type: application/problem+json',
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Connection: close',
+    ...Object.entries(headersOf(requestId)).map(([name, value]) => `${name}: ${value}`),
     '',
     body,
   ].join('\r\n');

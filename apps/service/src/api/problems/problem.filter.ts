@@ -1,6 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Inject } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { DuplicateJobError, IdempotencyMismatchError, InvalidJobError } from '@app/core';
+import { DuplicateJobError, IdempotencyMismatchError, InvalidJobError, QuotaExceededError } from '@app/core';
 import {
   AmbiguousCredentialsError,
   InsufficientScopeError,
@@ -9,41 +9,71 @@ import {
 } from '@app/platform/auth/auth-errors.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { isOutage } from '@app/platform/prisma/sql-errors.js';
-import { type Problem, ProblemError, problemOf, type ProblemSlug } from './problem.js';
+import { answerProblem } from './answer-problem.js';
+import { KnownRoutes } from './known-routes.js';
+import { type Problem, ProblemError, problemOf, problemOfIssues, type ProblemSlug } from './problem.js';
 
 const BY_STATUS: Record<number, ProblemSlug> = {
   400: 'malformed-request',
   404: 'not-found',
+  406: 'not-acceptable',
   413: 'payload-too-large',
   415: 'unsupported-media-type',
 };
 
 /** The only map from errors to HTTP: whatever is thrown reaches the client as a problem of the closed list. */
+const TEXTS: Partial<Record<ProblemSlug, string>> = {
+  'malformed-request': 'The request cannot be read.',
+  'not-found': 'There is no such route.',
+  'not-acceptable': 'Only JSON is answered here: accept application/json.',
+  'payload-too-large': 'The body is larger than is taken.',
+  'unsupported-media-type': 'Send the body as JSON, with Content-Type: application/json.',
+};
+
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
-  constructor(@Inject(LOGGER) private readonly logger: Logger) {}
+  constructor(
+    @Inject(LOGGER) private readonly logger: Logger,
+    private readonly routes: KnownRoutes,
+  ) {}
 
   catch(error: unknown, host: ArgumentsHost): void {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
-    const problem = toProblem(error);
+    // It was answered already, that the database is silent.
+    if (reply.sent) return;
+    const request = host.switchToHttp().getRequest<FastifyRequest>();
+    const allowed = request.is404 ? this.routes.methodsOf(request.url) : [];
+    const problem = allowed.length > 0 ? methodNotAllowed(request.method) : toProblem(error);
     if (problem.status >= 500) {
-      const { id: requestId } = host.switchToHttp().getRequest<FastifyRequest>();
-      this.logger.error({ requestId, err: error, status: problem.status }, 'a request failed');
+      this.logger.error({ err: error, status: problem.status, requestId: request.id }, 'a request failed');
     }
+    if (problem.status === 405) void reply.header('Allow', allowed.join(', '));
     if (problem.status === 401) void reply.header('WWW-Authenticate', 'Bearer realm="longhaul"');
     if (error instanceof TooManyFailuresError) {
       void reply.header('Retry-After', String(error.retryAfterSeconds));
     }
     if (problem.status === 503) void reply.header('Retry-After', '1');
-    void reply.status(problem.status).type('application/problem+json').send(JSON.stringify(problem));
+    if (problem.type.endsWith(':quota-exceeded')) void reply.header('Retry-After', '10');
+    if (error instanceof ProblemError && error.retryAfter !== undefined) {
+      void reply.header('Retry-After', String(Math.ceil(error.retryAfter)));
+    }
+    void answerProblem(reply, problem, request.id);
   }
+}
+
+function methodNotAllowed(method: string): Problem {
+  return problemOf('method-not-allowed', `This address does not take ${method}.`);
 }
 
 /** The problem that an error is to the client. What is not known shows nothing of itself. */
 export function toProblem(error: unknown): Problem {
-  if (error instanceof ProblemError) return problemOf(error.slug, error.message, error.more);
-  if (error instanceof InvalidJobError) return problemOf(error.code, error.message, { errors: error.issues });
+  if (error instanceof ProblemError) {
+    const { slug, message, more } = error;
+    return more.errors ? problemOfIssues(slug, more.errors) : problemOf(slug, message, more);
+  }
+  if (error instanceof InvalidJobError) return problemOfIssues(error.code, error.issues);
   if (error instanceof IdempotencyMismatchError) return problemOf('idempotency-mismatch', error.message);
+  if (error instanceof QuotaExceededError) return problemOf('quota-exceeded', error.message);
   if (error instanceof DuplicateJobError)
     return problemOf('duplicate-job', error.message, { jobId: error.jobId });
   if (error instanceof UnauthenticatedError) return problemOf('unauthenticated', error.message);
@@ -53,10 +83,8 @@ export function toProblem(error: unknown): Problem {
   const status =
     error instanceof HttpException ? error.getStatus() : (error as { statusCode?: unknown }).statusCode;
   const slug = typeof status === 'number' ? BY_STATUS[status] : undefined;
-  if (slug === 'unsupported-media-type') {
-    return problemOf(slug, 'Send the body as JSON, with Content-Type: application/json.');
-  }
-  if (slug) return problemOf(slug, (error as Error).message);
+  // Texts of our own: those of the framework repeat the address, which may hold what is nobody's business.
+  if (slug) return problemOf(slug, TEXTS[slug] ?? '');
   if (isOutage(error))
     return problemOf('service-unavailable', 'The database cannot be reached. Try again soon.');
   return problemOf('internal-error', 'The request failed for a reason that is ours. It was logged.');

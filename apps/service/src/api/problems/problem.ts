@@ -9,6 +9,8 @@ export const PROBLEMS = {
   unauthenticated: { status: 401, title: 'A valid credential is needed' },
   'insufficient-scope': { status: 403, title: 'The credential does not allow this' },
   'not-found': { status: 404, title: 'Not found' },
+  'method-not-allowed': { status: 405, title: 'The address does not take this method' },
+  'not-acceptable': { status: 406, title: 'Only JSON is answered' },
   'invalid-transition': { status: 409, title: 'The state of the job does not allow this' },
   'exit-pending': { status: 409, title: 'The exit of the job is not over yet' },
   'duplicate-job': { status: 409, title: 'An open job stands in the way' },
@@ -17,6 +19,7 @@ export const PROBLEMS = {
   'unsupported-media-type': { status: 415, title: 'The media type is not supported' },
   'idempotency-mismatch': { status: 422, title: 'The Idempotency-Key was used with another body' },
   'rate-limited': { status: 429, title: 'There were too many requests' },
+  'quota-exceeded': { status: 429, title: 'Too much is open' },
   'headers-too-large': { status: 431, title: 'The head of the request is too large' },
   'internal-error': { status: 500, title: 'Something went wrong here' },
   'service-unavailable': { status: 503, title: 'The service cannot answer now' },
@@ -49,6 +52,8 @@ export class ProblemError extends Error {
     readonly slug: ProblemSlug,
     detail: string,
     readonly more: Pick<Problem, 'errors' | 'jobStatus' | 'jobId'> = {},
+    /** Seconds after which it is worth trying again, where that is known. */
+    readonly retryAfter?: number,
   ) {
     super(detail);
   }
@@ -69,9 +74,19 @@ export function pointerTo(path: (string | number)[]): string {
   return path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
 }
 
+const MOST_ISSUES = 20;
+const LONGEST_POINTER = 500;
+
 /** A request that a schema refuses. */
 export function validationError(issues: ProblemIssue[]): ProblemError {
-  const shown = issues.slice(0, 20);
-  const detail = shown.map(({ pointer, message }) => `${pointer || 'body'}: ${message}`).join('; ');
-  return new ProblemError('validation-error', detail, { errors: shown });
+  return new ProblemError('validation-error', '', { errors: issues });
+}
+
+/** A problem of places that are wrong. A key can be as long as a body, and is not sent back twenty times. */
+export function problemOfIssues(slug: ProblemSlug, issues: ProblemIssue[]): Problem {
+  const errors = issues
+    .slice(0, MOST_ISSUES)
+    .map(({ pointer, message }) => ({ pointer: pointer.slice(0, LONGEST_POINTER), message }));
+  const detail = errors.map(({ pointer, message }) => `${pointer || 'body'}: ${message}`).join('; ');
+  return problemOf(slug, detail, { errors });
 }

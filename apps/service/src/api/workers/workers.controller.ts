@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { EVERY_OWNER } from '@app/engine/store/owner.js';
 import { Workers } from '@app/engine/workers.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
-import { Refuses } from '../jobs/jobs.answers.js';
+import { OF_EVERY_ROUTE, Refuses } from '../jobs/jobs.answers.js';
 import { TakesNo } from '../refuses-extras.js';
 
 const Running = z.object({
@@ -30,7 +30,7 @@ const Worker = z.object({
 @ApiTags('workers')
 @ApiBearerAuth()
 @ApiSecurity('X-API-Key')
-@Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
+@Refuses(...OF_EVERY_ROUTE)
 @Controller('workers')
 export class WorkersController {
   constructor(private readonly workers: Workers) {}

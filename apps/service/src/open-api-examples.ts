@@ -1,0 +1,54 @@
+const PAUSE = {
+  until: { summary: 'Until a time', value: { reason: 'maintenance', until: '2099-01-31T12:00:00Z' } },
+};
+
+/** Bodies that are accepted as they stand, by operation; a test sends each. */
+export const EXAMPLES: Record<string, Record<string, { summary: string; value: object }>> = {
+  'post /jobs': {
+    demo: { summary: 'A trial job of some tasks', value: { numTask: 3 } },
+    typed: {
+      summary: 'A job of a type, with labels',
+      value: {
+        type: 'demo.wait',
+        payload: { durationMs: 500, steps: 5 },
+        numTask: 2,
+        labels: { project: 'north' },
+      },
+    },
+    tasks: {
+      summary: 'A job whose tasks have payloads of their own',
+      value: {
+        type: 'demo.wait',
+        tasks: [
+          { key: 'first', payload: { durationMs: 100 } },
+          { key: 'second', payload: { durationMs: 200 } },
+        ],
+        failurePolicy: 'continue',
+        attempts: 2,
+      },
+    },
+    timed: {
+      summary: 'A job for later',
+      value: {
+        type: 'demo.wait',
+        runAt: '2099-01-31T12:00:00Z',
+        expiresAt: '2099-02-01T12:00:00Z',
+        priority: 10,
+        dedupeKey: 'yearly',
+      },
+    },
+  },
+  'put /jobs/{jobId}': { later: { summary: 'Another time', value: { runAt: '2099-02-28T12:00:00Z' } } },
+  'post /jobs/{jobId}/cancel': {
+    why: { summary: 'With a reason', value: { reason: 'wrong data' } },
+    bare: { summary: 'Without one', value: {} },
+  },
+  'post /jobs/{jobId}/resolve': {
+    failed: {
+      summary: 'Give it up',
+      value: { status: 'failed', reason: 'the Catalog is gone for good' },
+    },
+  },
+  'put /pauses/types/{name}': PAUSE,
+  'put /pauses/tags/{name}': PAUSE,
+};
