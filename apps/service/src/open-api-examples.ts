@@ -49,6 +49,17 @@ export const EXAMPLES: Record<string, Record<string, { summary: string; value: o
       value: { status: 'failed', reason: 'the Catalog is gone for good' },
     },
   },
+  'post /api-keys': {
+    reader: {
+      summary: 'A key that only looks',
+      value: {
+        ownerId: 'team-north',
+        name: 'dashboard',
+        scopes: ['jobs:read'],
+        expiresAt: '2099-01-31T12:00:00Z',
+      },
+    },
+  },
   'put /pauses/types/{name}': PAUSE,
   'put /pauses/tags/{name}': PAUSE,
 };

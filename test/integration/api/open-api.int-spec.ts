@@ -193,7 +193,7 @@ describe('the document of the API (feature 5)', () => {
           name,
           title,
           null,
-          name === 'post /jobs' ? 201 : 200,
+          ['post /jobs', 'post /api-keys'].includes(name) ? 201 : 200,
         ]);
       }
     }

@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiOperation, ApiQuery, ApiResponse, ApiSecurity, ApiTag
 import type { FastifyReply } from 'fastify';
 import { RequiresScope } from '@app/platform/auth/principal.js';
 import { ApiKeyStore, type ApiKeySummary } from '@app/platform/prisma/api-key-store.js';
-import { Refuses } from '../jobs/jobs.answers.js';
+import { OF_EVERY_ROUTE, Refuses } from '../jobs/jobs.answers.js';
 import { LIMIT_PARAMETER } from '../jobs/jobs.schemas.js';
 import { ProblemError, validationError } from '../problems/problem.js';
 import { Audited } from '../request-log.js';
@@ -22,7 +22,7 @@ const KEY_ID = /^[0-9A-Za-z]{8}$/;
 @ApiTags('api-keys')
 @ApiBearerAuth()
 @ApiSecurity('X-API-Key')
-@Refuses('unauthenticated', 'insufficient-scope', 'internal-error', 'service-unavailable')
+@Refuses(...OF_EVERY_ROUTE)
 @RequiresScope('admin')
 @Controller('api-keys')
 export class ApiKeysController {

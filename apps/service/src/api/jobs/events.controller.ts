@@ -1,10 +1,10 @@
 import { Controller, Get, Param, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiQuery, ApiSecurity, ApiTags } from '@nestjs/swagger';
-import { validate as isUuid } from 'uuid';
 import { Jobs } from '@app/engine/jobs.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
 import { jobNotFound } from '../problems/problem.js';
 import { Cursors } from './cursors.js';
+import { ownerFor } from './owner-for.js';
 import { Answers, OF_EVERY_ROUTE, Refuses } from './jobs.answers.js';
 import { LIMIT_PARAMETER, PageQuery } from './jobs.schemas.js';
 
@@ -32,13 +32,12 @@ export class EventsController {
   async events(
     @Param('jobId') jobId: string,
     @Query({ schema: PageQuery }) { limit, cursor }: PageQuery,
-    @CurrentPrincipal() { ownerId }: Principal,
+    @CurrentPrincipal() principal: Principal,
   ) {
+    const ownerId = await ownerFor(this.jobs, principal, jobId);
     const list = ['events', ownerId, jobId.toLowerCase()];
     const after = cursor === undefined ? {} : { after: await this.cursors.readEvent(list, cursor) };
-    const found = isUuid(jobId)
-      ? await this.jobs.events(ownerId, jobId, { limit: limit + 1, ...after })
-      : undefined;
+    const found = await this.jobs.events(ownerId, jobId, { limit: limit + 1, ...after });
     if (!found) throw jobNotFound();
     const last = found.length > limit ? found[limit - 1] : undefined;
     const events = found.slice(0, limit).map(({ cursor: _cursor, ...event }) => event);

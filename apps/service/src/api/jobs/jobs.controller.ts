@@ -13,7 +13,6 @@ import {
 } from '@nestjs/common';
 import { ApiBearerAuth, ApiHeader, ApiOperation, ApiQuery, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { validate as isUuid } from 'uuid';
 import type { Job, JobStatus } from '@app/core';
 import { Explainer } from '@app/engine/explain.js';
 import { Jobs } from '@app/engine/jobs.js';
@@ -24,6 +23,7 @@ import { TakesNo } from '../refuses-extras.js';
 import { jobNotFound, pointerTo, ProblemError, validationError } from '../problems/problem.js';
 import { Cursors } from './cursors.js';
 import { isKnown } from './job-etag.js';
+import { ownerFor } from './owner-for.js';
 import { Answers, OF_EVERY_ROUTE, progressOf, Refuses } from './jobs.answers.js';
 import {
   CancelBody,
@@ -180,7 +180,7 @@ export class JobsController {
     @Query({ schema: PageQuery }) { limit, cursor }: PageQuery,
     @CurrentPrincipal() principal: Principal,
   ) {
-    const ownerId = await this.ownerFor(principal, jobId);
+    const ownerId = await ownerFor(this.jobs, principal, jobId);
     const list = ['tasks', ownerId, jobId.toLowerCase()];
     const after = cursor === undefined ? {} : { after: await this.cursors.readTask(list, cursor) };
     const found = await this.jobs.tasks(ownerId, jobId, { limit: limit + 1, ...after });
@@ -200,7 +200,7 @@ export class JobsController {
   @Answers(200, 'explanation')
   @Refuses('not-found', 'validation-error')
   async explain(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal) {
-    const explanation = await this.explainer.explain(await this.ownerFor(principal, jobId), jobId);
+    const explanation = await this.explainer.explain(await ownerFor(this.jobs, principal, jobId), jobId);
     if (!explanation) throw jobNotFound();
     return explanation;
   }
@@ -247,7 +247,7 @@ export class JobsController {
     @Body({ schema: RescheduleBody }) { runAt }: RescheduleBody,
     @CurrentPrincipal() principal: Principal,
   ): Promise<Job> {
-    const ownerId = await this.ownerFor(principal, jobId);
+    const ownerId = await ownerFor(this.jobs, principal, jobId);
     const { actor } = principal;
     return settled(
       await this.jobs.reschedule(ownerId, jobId, new Date(runAt), { actor }),
@@ -264,7 +264,7 @@ export class JobsController {
   @Answers(200, 'job')
   @Refuses(...OF_A_CHANGE, 'duplicate-job', 'exit-pending')
   async retry(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal): Promise<Job> {
-    const ownerId = await this.ownerFor(principal, jobId);
+    const ownerId = await ownerFor(this.jobs, principal, jobId);
     return settled(await this.jobs.retry(ownerId, jobId, { actor: principal.actor }), 'be retried');
   }
 
@@ -279,21 +279,18 @@ export class JobsController {
     if (issues.length > 0) throw validationError(issues);
   }
 
-  /** As whom a job is looked at or changed: an administrator acts for its owner, everybody else for themselves. */
-  private async ownerFor({ ownerId, scopes }: Principal, jobId: string): Promise<string> {
-    if (!isUuid(jobId)) throw jobNotFound();
-    return scopes.includes('admin') ? ((await this.jobs.ownerOf(jobId)) ?? ownerId) : ownerId;
-  }
-
   private async own(principal: Principal, jobId: string): Promise<Job> {
-    const job = await this.jobs.find(await this.ownerFor(principal, jobId), jobId);
+    const job = await this.jobs.find(await ownerFor(this.jobs, principal, jobId), jobId);
     if (!job) throw jobNotFound();
     return job;
   }
 
   private async cancelOwn(principal: Principal, jobId: string, reason: string | undefined): Promise<Job> {
     const by = { actor: principal.actor, ...(reason === undefined ? {} : { reason }) };
-    return settled(await this.jobs.cancel(await this.ownerFor(principal, jobId), jobId, by), 'be canceled');
+    return settled(
+      await this.jobs.cancel(await ownerFor(this.jobs, principal, jobId), jobId, by),
+      'be canceled',
+    );
   }
 }
 
