@@ -5,6 +5,7 @@ import { EXAMPLES } from './open-api-examples.js';
 type Part = Record<string, unknown>;
 
 interface Operation {
+  security?: Part[];
   parameters?: Part[];
   requestBody?: { required?: boolean; content: Record<string, Part> };
   responses: Record<string, { description?: string; headers?: Part; content?: Record<string, unknown> }>;
@@ -39,6 +40,8 @@ export function finishDocument(document: OpenAPIObject, searchable: string[]): O
 
 function finishOperation(name: string, operation: Operation): void {
   const { requestBody, responses } = operation;
+  // What names no credential is public.
+  operation.security ??= [];
   if (requestBody) {
     requestBody.required = !OPTIONAL_BODIES.includes(name);
     const examples = EXAMPLES[name];
@@ -105,7 +108,11 @@ function modern(value: unknown): unknown {
   if (part['format'] === 'date-time' || part['format'] === 'uuid') delete part['pattern'];
   if (part['minimum'] === Number.MIN_SAFE_INTEGER) delete part['minimum'];
   if (part['maximum'] === Number.MAX_SAFE_INTEGER) delete part['maximum'];
-  return nullable === true ? orNull(part) : part;
+  const only =
+    Array.isArray(part['allOf']) && part['allOf'].length === 1 ? (part['allOf'][0] as Part) : undefined;
+  if (only) delete part['allOf'];
+  const whole = { ...only, ...part };
+  return nullable === true ? orNull(whole) : whole;
 }
 
 function orNull(part: Part): Part {

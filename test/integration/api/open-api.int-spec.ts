@@ -13,6 +13,7 @@ import { testRedis } from '../../support/redis.js';
 import { serviceEnvironment, startService, type TestService } from '../../support/service.js';
 
 interface Operation {
+  security?: object[];
   parameters?: { name: string; in: string }[];
   requestBody?: {
     required: boolean;
@@ -72,10 +73,13 @@ const guarded = () => operations.filter(([name]) => !/health|metrics/.test(name)
 describe('the document of the API (feature 5)', () => {
   test('is OpenAPI 3.1, without what only 3.0 has', () => {
     expect(document.openapi).toBe('3.1.0');
-    expect(JSON.stringify(document).match(/"nullable"|__schema|"enum":\[null\]/)).toBeNull();
+    expect(JSON.stringify(document).match(/"nullable"|__schema|"enum":\[null\]|"allOf"/)).toBeNull();
     expect(Object.keys(document.components.schemas)).toEqual(
       expect.arrayContaining(['Job', 'Task', 'JobEvent', 'Problem']),
     );
+    for (const [name, { security }] of operations) {
+      expect([name, security?.length]).toEqual([name, /health|metrics/.test(name) ? 0 : 2]);
+    }
     const ids = operations.map(
       ([, operation]) => (operation as unknown as { operationId: string }).operationId,
     );

@@ -410,6 +410,30 @@ describe('answers', () => {
     }
   });
 
+  test('input 97: a page of an origin that is named may, and of another one may not', async () => {
+    const named = await startService(
+      serviceEnvironment(database.url, testRedis(), {
+        SERVICE_TYPE: 'api',
+        CORS_ORIGINS: 'https://app.example.com',
+        TRUST_PROXY: '10.0.0.0/8, ::1',
+      }),
+    );
+    try {
+      const allowed = async (origin: string, method: string) => {
+        const asks = { origin, 'access-control-request-method': 'POST' };
+        const { headers } = await fetch(`${named.url}/jobs`, { method, headers: asks });
+        expect(headers.get('access-control-allow-credentials')).toBeNull();
+        return headers.get('access-control-allow-origin');
+      };
+      for (const method of ['OPTIONS', 'GET']) {
+        expect(await allowed('https://app.example.com', method)).toBe('https://app.example.com');
+        expect(await allowed('https://app.example.com.evil.io', method)).toBeNull();
+      }
+    } finally {
+      await named.stop();
+    }
+  }, 30_000);
+
   test.each(['/jobs', '/nowhere', '/jobs/x', '/jobs/%zz', '/health/live'])(
     'input 98: %s is answered with the headers that browsers heed',
     async (path) => {

@@ -125,6 +125,14 @@ describe('a bad value', () => {
   const bad: Env = {
     SERVICE_TYPE: secret,
     PORT: secret,
+    BODY_LIMIT: secret,
+    REQUEST_TIMEOUT: secret,
+    CORS_ORIGINS: secret,
+    TRUST_PROXY: secret,
+    RATE_LIMIT: secret,
+    RATE_BURST: secret,
+    MAX_OPEN_JOBS: secret,
+    MAX_OPEN_TASKS: secret,
     DATABASE_URL: `mysql://ann:${secret}@host/db`,
     DATABASE_POOL: secret,
     REDIS_URL: `:${secret}@host`,
@@ -189,6 +197,14 @@ describe('one setting', () => {
   test.each<[string, string, unknown]>([
     ['PORT', '0', 0],
     ['PORT', '65535', 65_535],
+    [
+      'CORS_ORIGINS',
+      'https://a.example, http://localhost:3000',
+      ['https://a.example', 'http://localhost:3000'],
+    ],
+    ['TRUST_PROXY', '10.0.0.0/8, ::1,fd00::/8', ['10.0.0.0/8', '::1', 'fd00::/8']],
+    ['RATE_LIMIT', '1', 1],
+    ['MAX_OPEN_TASKS', '99999999', 99_999_999],
     ['DATABASE_POOL', '2', 2],
     ['DATABASE_POOL', '200', 200],
     ['MAX_CONCURRENT_TASKS', '1', 1],
@@ -229,6 +245,21 @@ describe('one setting', () => {
 
   test.each([
     ['PORT', ['-1', '65536', '80.5', '0x50', '1e3', ' 80', '80 ']],
+    ['BODY_LIMIT', ['0', '1023', '256k', '100000001']],
+    [
+      'CORS_ORIGINS',
+      [
+        '*',
+        'null',
+        'a.example',
+        'https://a.example/',
+        'https://a.example/x',
+        'ftp://a.example',
+        'https://a.example,',
+      ],
+    ],
+    ['TRUST_PROXY', ['true', '1', 'loopback', '10.0.0.0/33', '10.0.0/8', '::1/129', '10.0.0.1,']],
+    ['RATE_LIMIT', ['0', '-1', '1.5', '1000001']],
     ['DATABASE_POOL', ['1', '201']],
     ['MAX_CONCURRENT_TASKS', ['0', '1001', 'auto']],
     ['MAX_ACTIVE_PER_OWNER', ['0', '10000000', '-1']],
