@@ -77,7 +77,13 @@ export class ApiKeysController {
     description: 'Every process refuses it three seconds later at most. A repeat gives the first answer.',
   })
   @ApiResponse({ status: 200, description: 'Done', standardSchema: ApiKeyAnswer })
-  @Refuses('not-found', 'validation-error')
+  @Refuses(
+    'not-found',
+    'validation-error',
+    'malformed-request',
+    'payload-too-large',
+    'unsupported-media-type',
+  )
   async revoke(@Param('keyId') keyId: string) {
     const revoked = KEY_ID.test(keyId) ? await this.keys.revoke(keyId) : null;
     if (!revoked) throw new ProblemError('not-found', 'There is no API key of this id.');
