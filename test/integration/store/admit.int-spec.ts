@@ -118,6 +118,16 @@ describe('a pass', () => {
     expect(await admit()).toEqual(next.ids);
   });
 
+  test('asks for no other one soon while no worker lives, for room does not come by itself', async () => {
+    await submit('a', 3);
+    expect(await admitTasks(one, options())).toEqual({ admitted: [], more: false, backlogged: false });
+    await worker(1);
+    expect(await admitTasks(one, options())).toMatchObject({
+      admitted: [{ kind: 'task' }],
+      backlogged: true,
+    });
+  });
+
   test('is made by one process, until it steps down or is silent', async () => {
     await worker(2);
     await submit('a', 9);

@@ -13,6 +13,14 @@ import { TaskSender } from './task-sender.js';
 /** After a send that failed. */
 const RETRY_MS = 1000;
 
+/** What a pass has done. */
+interface Pass {
+  admitted: number;
+  more: boolean;
+  waiting: boolean;
+}
+const NOTHING: Pass = { admitted: 0, more: false, waiting: false };
+
 /** How long a process admits without a break where there are workers that are unlike it. */
 const TERM_MS = 1000;
 
@@ -40,13 +48,12 @@ export class Admission {
   }
 
   /**
-   * One pass. `more`: another one may admit more at once; `waiting`: tasks wait for room in a queue, which may come
-   * soon.
+   * One pass. `admitted`: how many tasks; `more`: another one may admit more at once; `waiting`: tasks wait for room in a
+   * queue, which may come soon.
    */
-  async pass(): Promise<{ more: boolean; waiting: boolean }> {
-    const none = { more: false, waiting: false };
+  async pass(): Promise<Pass> {
     const { incarnation } = this.sender;
-    if (incarnation === '') return none;
+    if (incarnation === '') return NOTHING;
     const { main } = this.database;
     const { LEASE, MAX_ACTIVE_PER_OWNER, SWEEP_INTERVAL } = this.config;
     const by = this.identity.id;
@@ -56,7 +63,7 @@ export class Admission {
     const queues = await lookAtQueues(main, this.names, LEASE);
     const held = queues.some((queue) => queue.held && !queue.paused);
     const settled = queues.every(({ window, slots, backlogged }) => window === slots && !backlogged);
-    if (!held && settled) return none;
+    if (!held && settled) return NOTHING;
     const waiting = await this.sender.depths(this.names);
     const limits = { limits: this.types.limits, perOwner: MAX_ACTIVE_PER_OWNER };
     const admission = await admitTasks(main, { by, waiting, ...limits, leaseMs: LEASE, incarnation });
@@ -68,7 +75,8 @@ export class Admission {
       this.yieldsUntil = performance.now() + 2 * SWEEP_INTERVAL;
       await stepDown(main, by);
     }
-    return { more: admission.more, waiting: admission.backlogged };
+    const admitted = admission.admitted.length;
+    return { admitted, more: admission.more, waiting: admission.backlogged };
   }
 
   /** Whether another process admits, as far as this one knows. */
@@ -76,10 +84,10 @@ export class Admission {
     return this.following;
   }
 
-  private follow(): { more: false; waiting: false } {
+  private follow(): Pass {
     this.leadsSince = undefined;
     this.following = true;
-    return { more: false, waiting: false };
+    return NOTHING;
   }
 
   private async send(tasks: Delivery[]): Promise<void> {

@@ -60,6 +60,8 @@ export class QueueRoom implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private async look(now: number): Promise<Map<string, number>> {
+    // Nobody is to wait for a Redis that is away: nothing is sent directly then.
+    if (this.sender.incarnation === '') return new Map();
     const windows = await readWindows(this.database.main);
     const waiting = await this.sender.depths(windows.map(({ name }) => name));
     return new Map(

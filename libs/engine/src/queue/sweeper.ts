@@ -25,7 +25,7 @@ import { AdmissionPoke } from './admission-poke.js';
 import { TaskSender } from './task-sender.js';
 
 const MOST_AT_ONCE = 500;
-/** While tasks wait for room in a queue. */
+/** While tasks wait for room in a queue, in milliseconds; twice as long each time that none has come. */
 const ROOM_PAUSE_MS = 20;
 /** A job that was locked is looked at again after this. */
 const BUSY_PAUSE_MS = 50;
@@ -35,9 +35,9 @@ const UNKNOWN_QUEUE_PAUSE_MS = 5000;
 const RETRY_MS = 1000;
 
 /**
- * The authority over what is to run: holds whatever is due and was not sent, until it is admitted, sends again whose message led to nothing, ends
- * attempts whose worker has fallen silent, and sends everything again when Redis is another one than it was.
- * Any number of them run side by side.
+ * The authority over what is to run: holds whatever is due and was not sent, until it is admitted, sends again what was
+ * sent and led to nothing, ends attempts whose worker has fallen silent, and recalls everything when Redis is another one
+ * than it was. Any number of them run side by side.
  */
 @Injectable()
 export class Sweeper {
@@ -49,6 +49,7 @@ export class Sweeper {
   private loop: Promise<void> | undefined;
   private wake: (() => void) | undefined;
   private poked = false;
+  private roomPause = ROOM_PAUSE_MS;
 
   constructor(
     private readonly database: Database,
@@ -106,7 +107,7 @@ export class Sweeper {
 
   /** Until the next time of anything, so that jobs begin when they are due and not up to an interval later. */
   private pause(waiting: boolean): Promise<number> {
-    const most = Math.min(this.config.SWEEP_INTERVAL, waiting ? ROOM_PAUSE_MS : Infinity);
+    const most = Math.min(this.config.SWEEP_INTERVAL, waiting ? this.roomPause : Infinity);
     return untilNextDue(this.database.main, most).catch(() => most);
   }
 
@@ -125,7 +126,8 @@ export class Sweeper {
     const strange = lost.filter((task) => !this.sender.knows(task.queue));
     if (strange.length > 0) await lookAgain(this.database.main, strange, UNKNOWN_QUEUE_PAUSE_MS);
     const sent = await this.send(lost.filter((task) => !strange.includes(task)));
-    const { more, waiting } = await this.admission.pass();
+    const { admitted, more, waiting } = await this.admission.pass();
+    this.roomPause = admitted > 0 ? ROOM_PAUSE_MS : Math.min(2 * this.roomPause, this.config.SWEEP_INTERVAL);
     return { more: more || ended.length > 0 || (full && sent), waiting };
   }
 

@@ -20,14 +20,15 @@ export interface Turn {
 /** Picks the held tasks of a queue whose turn it is, and settles which jobs the types that run them one by one run. */
 export async function takeTurn(
   sql: Sql,
-  queue: { name: string; lastOwner: string; held: boolean; paused: boolean },
+  queue: { name: string; lastOwner: string; slots: number; held: boolean; paused: boolean },
   room: Room,
   limits: ReadonlyMap<string, TypeLimits>,
   holders: Map<string, Holder>,
 ): Promise<Turn> {
   const turn: Turn = { tasks: [], lastOwner: undefined, backlogged: false, more: false };
   if (!queue.held) return turn;
-  if (room.total <= 0) return { ...turn, backlogged: !queue.paused };
+  // Without a worker no room will come by itself.
+  if (room.total <= 0) return { ...turn, backlogged: !queue.paused && queue.slots > 0 };
   const owners = await findOwners(sql, queue.name, queue.lastOwner, MOST_OWNERS);
   const open = [...limits.keys()].filter((type) => (room.types.get(type) ?? 1) > 0);
   const free = open.filter((type) => !holders.has(type));
