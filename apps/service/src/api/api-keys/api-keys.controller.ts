@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiOperation, ApiQuery, ApiResponse, ApiSecurity, ApiTag
 import type { FastifyReply } from 'fastify';
 import { RequiresScope } from '@app/platform/auth/principal.js';
 import { ApiKeyStore, type ApiKeySummary } from '@app/platform/prisma/api-key-store.js';
-import { OF_EVERY_ROUTE, Refuses } from '../jobs/jobs.answers.js';
+import { OF_A_BODY, OF_EVERY_ROUTE, Refuses } from '../jobs/jobs.answers.js';
 import { LIMIT_PARAMETER } from '../jobs/jobs.schemas.js';
 import { ProblemError, validationError } from '../problems/problem.js';
 import { Audited } from '../request-log.js';
@@ -36,7 +36,7 @@ export class ApiKeysController {
     description: 'The answer has the key, which is shown this once: only a hash of it is kept.',
   })
   @ApiResponse({ status: 201, description: 'Done', standardSchema: NewApiKeyAnswer })
-  @Refuses('validation-error', 'malformed-request', 'payload-too-large', 'unsupported-media-type')
+  @Refuses('validation-error', ...OF_A_BODY)
   async create(
     @Body({ schema: ApiKeyBody }) { expiresAt, ...body }: ApiKeyBody,
     @Res({ passthrough: true }) reply: FastifyReply,
@@ -77,13 +77,7 @@ export class ApiKeysController {
     description: 'Every process refuses it three seconds later at most. A repeat gives the first answer.',
   })
   @ApiResponse({ status: 200, description: 'Done', standardSchema: ApiKeyAnswer })
-  @Refuses(
-    'not-found',
-    'validation-error',
-    'malformed-request',
-    'payload-too-large',
-    'unsupported-media-type',
-  )
+  @Refuses('not-found', 'validation-error', ...OF_A_BODY)
   async revoke(@Param('keyId') keyId: string) {
     const revoked = KEY_ID.test(keyId) ? await this.keys.revoke(keyId) : null;
     if (!revoked) throw new ProblemError('not-found', 'There is no API key of this id.');

@@ -139,6 +139,9 @@ const ANSWERS = {
   pauses: z.object({ pauses: z.array(Pause) }),
 };
 
+/** The problems of a route that is sent a body, or may be. */
+export const OF_A_BODY = ['malformed-request', 'payload-too-large', 'unsupported-media-type'] as const;
+
 /** With what every route but the public ones may refuse. */
 export const OF_EVERY_ROUTE = [
   'unauthenticated',

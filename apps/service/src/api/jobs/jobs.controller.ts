@@ -24,7 +24,7 @@ import { jobNotFound, pointerTo, ProblemError, validationError } from '../proble
 import { Cursors } from './cursors.js';
 import { isKnown } from './job-etag.js';
 import { ownerFor } from './owner-for.js';
-import { Answers, OF_EVERY_ROUTE, progressOf, Refuses } from './jobs.answers.js';
+import { OF_A_BODY, Answers, OF_EVERY_ROUTE, progressOf, Refuses } from './jobs.answers.js';
 import {
   CancelBody,
   IdempotencyKey,
@@ -36,14 +36,7 @@ import {
 } from './jobs.schemas.js';
 
 /** The problems of the routes that change a job. */
-export const OF_A_CHANGE = [
-  'not-found',
-  'validation-error',
-  'malformed-request',
-  'invalid-transition',
-  'payload-too-large',
-  'unsupported-media-type',
-] as const;
+export const OF_A_CHANGE = ['not-found', 'validation-error', 'invalid-transition', ...OF_A_BODY] as const;
 
 /** Submits, lists, shows and cancels the caller's own jobs. */
 @ApiTags('jobs')
@@ -73,15 +66,13 @@ export class JobsController {
   })
   @Answers(201, 'submitted')
   @Refuses(
-    'malformed-request',
     'validation-error',
     'unknown-job-type',
     'too-many-tasks',
     'duplicate-job',
     'quota-exceeded',
-    'payload-too-large',
-    'unsupported-media-type',
     'idempotency-mismatch',
+    ...OF_A_BODY,
   )
   async submit(
     @Body({ schema: SubmitBody }) body: SubmitBody,

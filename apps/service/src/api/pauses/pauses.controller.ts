@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, Param, Put } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { Pauses } from '@app/engine/pauses.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
-import { Answers, OF_EVERY_ROUTE, Refuses } from '../jobs/jobs.answers.js';
+import { OF_A_BODY, Answers, OF_EVERY_ROUTE, Refuses } from '../jobs/jobs.answers.js';
 import { ProblemError } from '../problems/problem.js';
 import { Audited } from '../request-log.js';
 import { TakesNo } from '../refuses-extras.js';
@@ -39,13 +39,7 @@ export class PausesController {
       'Nothing of it begins from the answer on; what runs goes on. A repeat changes reason and end.',
   })
   @Answers(200, 'pause')
-  @Refuses(
-    'not-found',
-    'validation-error',
-    'malformed-request',
-    'payload-too-large',
-    'unsupported-media-type',
-  )
+  @Refuses('not-found', 'validation-error', ...OF_A_BODY)
   pauseType(
     @Param('name') name: string,
     @Body({ schema: PauseBody }) body: PauseBody,
@@ -60,13 +54,7 @@ export class PausesController {
   @RequiresScope('admin')
   @ApiOperation({ summary: 'Pause a tag, as PUT /pauses/types/:name does a type' })
   @Answers(200, 'pause')
-  @Refuses(
-    'not-found',
-    'validation-error',
-    'malformed-request',
-    'payload-too-large',
-    'unsupported-media-type',
-  )
+  @Refuses('not-found', 'validation-error', ...OF_A_BODY)
   pauseTag(
     @Param('name') name: string,
     @Body({ schema: PauseBody }) body: PauseBody,
@@ -81,13 +69,7 @@ export class PausesController {
   @RequiresScope('admin')
   @ApiOperation({ summary: 'Resume a job type' })
   @Answers(200, 'pauses')
-  @Refuses(
-    'not-found',
-    'validation-error',
-    'malformed-request',
-    'payload-too-large',
-    'unsupported-media-type',
-  )
+  @Refuses('not-found', 'validation-error', ...OF_A_BODY)
   resumeType(@Param('name') name: string, @CurrentPrincipal() principal: Principal) {
     return this.resume('type', name, principal);
   }
@@ -98,13 +80,7 @@ export class PausesController {
   @RequiresScope('admin')
   @ApiOperation({ summary: 'Resume a tag' })
   @Answers(200, 'pauses')
-  @Refuses(
-    'not-found',
-    'validation-error',
-    'malformed-request',
-    'payload-too-large',
-    'unsupported-media-type',
-  )
+  @Refuses('not-found', 'validation-error', ...OF_A_BODY)
   resumeTag(@Param('name') name: string, @CurrentPrincipal() principal: Principal) {
     return this.resume('tag', name, principal);
   }
