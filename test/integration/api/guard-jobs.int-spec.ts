@@ -114,6 +114,12 @@ describe('an address that cannot be read', () => {
       431,
       'headers-too-large',
     ],
+    [
+      'so long that it is answered before it has all been sent',
+      `GET /jobs?cursor=${'x'.repeat(2_000_000)} HTTP/1.1\r\nHost: a\r\n\r\n`,
+      431,
+      'headers-too-large',
+    ],
     ['no HTTP', 'what is this\r\n\r\n', 400, 'malformed-request'],
   ])('is a problem when it is %s', async (_what, request, status, slug) => {
     const socket = connect(Number(new URL(service.url).port), '127.0.0.1');

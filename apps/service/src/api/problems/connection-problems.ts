@@ -10,11 +10,20 @@ export function refuseAddress(_error: Error, request: FastifyRequest, reply: Fas
   void answerProblem(reply.headers(headersOf(request.id)), problem, request.id);
 }
 
-/** Answers what is no HTTP request, or one whose head is too long or too slow, and closes the connection. */
+/** How long a client may take to read why it was refused, and to stop sending, in milliseconds. */
+const LINGER_MS = 1000;
+
+/**
+ * Answers what is no HTTP request, or one whose head is too long or too slow, and closes the connection. What still
+ * arrives is read and dropped for a moment: a connection that is closed before it is reset, and the answer with it.
+ */
 export function refuseConnection(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || socket.destroyed) return;
-  if (socket.writable) socket.write(answerOf(problemOfConnection(error.code)));
-  socket.destroy(error);
+  if (error.code === 'ECONNRESET' || socket.destroyed || socket.writableEnded) return;
+  if (!socket.writable) return void socket.destroy(error);
+  socket.end(answerOf(problemOfConnection(error.code)));
+  const late = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => clearTimeout(late));
+  socket.resume();
 }
 
 function problemOfConnection(code: string | undefined): Problem {
