@@ -37,12 +37,14 @@ class Plan {
   }
   async run(_task: TaskView<unknown>, _ctx: TaskContext) {}
 }
-@JobType({ name: 'orders.alone', payload: z.any(), exclusive: true })
-class Alone {
+@JobType({ name: 'orders.long', payload: z.any() })
+class Long {
   async run(_task: TaskView<unknown>, { signal }: TaskContext) {
     if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
   }
 }
+@JobType({ name: 'orders.alone', payload: z.any(), exclusive: true })
+class Alone extends Long {}
 
 let database: TestDatabase;
 let worker: TestEngine;
@@ -58,7 +60,7 @@ beforeAll(async () => {
     startEngine({
       databaseUrl: database.url,
       redis,
-      jobTypes: [Ship, Plan, Alone],
+      jobTypes: [Ship, Plan, Long, Alone],
       executes,
       // Only who sends is quick.
       env: { SWEEP_INTERVAL: '1s' },
@@ -214,9 +216,10 @@ describe('a job submitted in a transaction of the caller', () => {
   test.each([
     ['dedupe key', { dedupeKey: 'held' }, {}],
     ['idempotency key', {}, { idempotencyKey: 'held' }],
-    ['exclusive type', { type: 'orders.alone', payload: {} }, {}],
+    ['exclusive type', { type: 'orders.alone' }, {}],
   ])('whose %s another submit waits for holds up nobody else of the process', async (what, part, key) => {
-    const input = { ...ship, ...part };
+    // It holds its key until it is canceled.
+    const input = { type: 'orders.long', payload: {}, ...part };
     const submit = () =>
       api.jobs.submit(input, ALICE, key).then(
         ({ job, replayed }) => ({ job, replayed }),
