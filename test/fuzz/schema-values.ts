@@ -45,7 +45,8 @@ export function valueOf(
     case 'object':
       return objectOf(inner, random, make, depth);
     default:
-      return random.pick([null, true, 0, 'any', {}, []]);
+      // What has no type may be anything.
+      return random.pick([null, true, 0, 'any', {}, [], { steps: 2 }, { durationMs: 1, numTask: [null] }]);
   }
 }
 
