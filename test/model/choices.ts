@@ -9,7 +9,9 @@ import {
 } from './exit-calls.js';
 import {
   cancelCall,
+  expireKeysCall,
   forgetCall,
+  forgetKeysCall,
   repairCall,
   rescheduleCall,
   retryCall,
@@ -238,6 +240,8 @@ export const CHOICES: Record<string, [weight: number, choice: Choice]> = {
   'hand an exit back': [1, (m, a) => on(exitFor(m, a), handBackCall)],
   'strange exits': [1, (_m, _a, b) => strangeExitsCall(b % 2 === 0)],
   forget: [1, () => forgetCall()],
+  'expire keys': [1, () => expireKeysCall()],
+  'forget keys': [1, () => forgetKeysCall()],
   repair: [2, () => repairCall()],
 };
 

@@ -1,11 +1,22 @@
 import { acceptJobs, type NewJob } from '@app/engine/store/accept-jobs.js';
 import { cancelJob } from '@app/engine/store/cancel-job.js';
 import { repairJobs } from '@app/engine/store/repair-jobs.js';
+import { deleteOldKeys } from '@app/engine/store/idempotency-keys.js';
 import { deleteOldJobs } from '@app/engine/store/retention.js';
 import { retryJob } from '@app/engine/store/retry-job.js';
 import { failOverdueJobs, rescheduleJob, startDueJobs, takeDueJobs } from '@app/engine/store/timed-jobs.js';
 import { type Call, LIFE, makeAllDue, OWNER } from './call.js';
-import { accept, cancel, forget, type JobSpec, reschedule, retry, sweepJobs } from './job-moves.js';
+import {
+  accept,
+  cancel,
+  expireKeys,
+  forget,
+  forgetKeys,
+  type JobSpec,
+  reschedule,
+  retry,
+  sweepJobs,
+} from './job-moves.js';
 import type { Instant, ModelJob } from './model.js';
 
 const HOUR = 3_600_000;
@@ -134,7 +145,22 @@ export const sweepJobsCall = (anew = true): Call => ({
   },
 });
 
-/** Everything that has ended, its exit too, is forgotten; not a row of it may stay. */
+export const expireKeysCall = (): Call => ({
+  label: 'a day passes for the keys',
+  expect: expireKeys,
+  perform: async (client) => {
+    await client.$executeRaw`UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'`;
+    return null;
+  },
+});
+
+export const forgetKeysCall = (): Call => ({
+  label: 'forget what keys have expired',
+  expect: forgetKeys,
+  perform: (client) => deleteOldKeys(client, 100),
+});
+
+/** Everything that has ended, its exit too, is forgotten; not a row of it may stay but its key. */
 export const forgetCall = (): Call => ({
   label: 'forget what has ended',
   expect: forget,

@@ -33,10 +33,10 @@ export interface JobSpec {
 /** Accepts a job whole, or answers with what the idempotency key was used for. */
 export function accept(model: Model, spec: JobSpec): { kind: string; jobId?: string } {
   const known = spec.key && model.keys.get(spec.key.key);
-  if (known) {
+  if (known && !known.expired) {
     return known.hash === spec.key?.hash ? { kind: 'replayed', jobId: known.jobId } : { kind: 'mismatch' };
   }
-  if (spec.key) model.keys.set(spec.key.key, { hash: spec.key.hash, jobId: spec.jobId });
+  if (spec.key) model.keys.set(spec.key.key, { hash: spec.key.hash, jobId: spec.jobId, expired: false });
   const { jobId: id, units, plan, key: _key, direct, ...policies } = spec;
   const job: ModelJob = {
     ...policies,
@@ -160,16 +160,28 @@ export function sweepJobs(model: Model): { failed: string[]; due: number } {
   return { failed: failed.toSorted(), due };
 }
 
-/** Forgets every job that has ended, with all that belongs to it, but for those whose exit is open. */
+/** Forgets every job that has ended, with all that belongs to it but its key, but for those whose exit is open. */
 export function forget(model: Model): number {
   const ended = [...model.jobs.values()].filter((job) => isEnded(job) && job.exit === 0);
   for (const job of ended) {
     model.jobs.delete(job.id);
-    for (const [key, use] of model.keys) if (use.jobId === job.id) model.keys.delete(key);
     for (const task of job.tasks)
       for (const commit of model.commits.keys()) if (commit.startsWith(task.id)) model.commits.delete(commit);
   }
   return ended.length;
+}
+
+/** A day passes for every idempotency key. */
+export function expireKeys(model: Model): null {
+  for (const use of model.keys.values()) use.expired = true;
+  return null;
+}
+
+/** Forgets the keys that have expired. */
+export function forgetKeys(model: Model): number {
+  const expired = [...model.keys].filter(([, use]) => use.expired);
+  for (const [key] of expired) model.keys.delete(key);
+  return expired.length;
 }
 
 /** What must hold of every job that the model can reach, or the model itself is wrong. */

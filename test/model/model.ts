@@ -98,7 +98,7 @@ export interface Turn {
 export interface Model {
   jobs: Map<string, ModelJob>;
   /** Idempotency keys with what they were used for. */
-  keys: Map<string, { hash: string; jobId: string }>;
+  keys: Map<string, { hash: string; jobId: string; expired: boolean }>;
   grants: Grant[];
   /** What was written of attempts, to be written again as after a lost reply. */
   endings: Ending[];

@@ -12,6 +12,13 @@ export interface Planted {
 
 export const PLANTED: Planted[] = [
   {
+    name: 'an idempotency key never expires',
+    file: 'idempotency-keys.ts',
+    find: ' WHERE NOT ${EXPIRED}`',
+    replace: '`',
+    by: 'sequences',
+  },
+  {
     name: 'a finish needs no fence',
     file: 'finish-tasks.ts',
     find: `t.status = 'active' AND t.fence = m.fence\n`,

@@ -92,7 +92,9 @@ export function expectedView(model: Model): View {
     calls: lines((job) =>
       job.calls.map((call) => `${call.generation} ${call.key} ${call.attempts} ${call.lastError ?? ''}`),
     ),
-    keys: [...model.keys].map(([key, { hash, jobId }]) => `${key} ${hash} ${jobId}`).toSorted(),
+    keys: [...model.keys]
+      .map(([key, { hash, jobId, expired }]) => `${key} ${hash} ${jobId} ${expired ? 'expired' : 'kept'}`)
+      .toSorted(),
     commits: [...model.commits].map(([name, gave]) => `${name} ${gave}`).toSorted(),
     effects: model.effects.toSorted(),
   };
@@ -123,7 +125,8 @@ const ROWS = `SELECT json_build_object(
   'stops', ${list(`SELECT concat_ws(' ', job_id, generation, task_id,
     CASE WHEN stopped_at IS NULL AND fenced_at IS NULL THEN 'open' ELSE 'over' END) FROM cancel_stops`)},
   'calls', ${list(`SELECT concat(job_id, ' ', generation, ' ', idempotency_key, ' ', attempts, ' ', last_error) FROM catalog_calls`)},
-  'keys', ${list(`SELECT concat_ws(' ', key, body_hash, job_id) FROM idempotency_keys`)},
+  'keys', ${list(`SELECT concat_ws(' ', key, body_hash, job_id,
+    CASE WHEN created_at < now() - interval '24 hours' THEN 'expired' ELSE 'kept' END) FROM idempotency_keys`)},
   'commits', ${list(`SELECT concat_ws(' ', task_id, generation, key, result#>>'{}') FROM task_commits`)},
   'effects', ${list(`SELECT concat_ws(' ', task_id, generation, key, gave) FROM model_effects`)},
   'inputs', (SELECT count(*) FROM task_inputs), 'outputs', (SELECT count(*) FROM task_outputs o

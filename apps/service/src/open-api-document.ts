@@ -35,6 +35,9 @@ export function finishDocument(document: OpenAPIObject, searchable: string[]): O
     }
   }
   addLabels(finished, searchable);
+  const { Json: json } = finished.components?.schemas ?? {};
+  // Said without a schema of itself, at which generators of clients stumble: what has no type may be anything.
+  if (json) finished.components!.schemas!['Json'] = { description: 'Any JSON value.' };
   return finished;
 }
 

@@ -21,9 +21,10 @@ import { QueueRoom } from './queue/queue-room.js';
 import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
 import { type CheckedJob, checkJob, EXPIRES_BEFORE_DUE } from './registry/check-job.js';
-import { type Acceptance, acceptJobs, type KeyUse, lookUpKey, type NewJob } from './store/accept-jobs.js';
+import { type Acceptance, acceptJobs, type NewJob } from './store/accept-jobs.js';
 import { AcceptLanes } from './store/accept-lanes.js';
 import type { DedupeKey } from './store/dedupe-keys.js';
+import { type KeyUse, lookUpKey } from './store/idempotency-keys.js';
 import { cancelJob } from './store/cancel-job.js';
 import { JobQueries, newJobView } from './store/job-queries.js';
 import { type EventCursor, type LedgerEvent, readLedger } from './store/read-ledger.js';
@@ -78,7 +79,7 @@ export class Jobs {
       if (!idempotency || !(error instanceof InvalidJobError)) throw error;
       const earlier = await lookUpKey(tx ?? this.database.main, by.ownerId, idempotency);
       if (!earlier) throw error;
-      return this.replay(by.ownerId, earlier, tx);
+      return this.replay(input, by, earlier, tx);
     }
     const job: NewJob = {
       ...checked,
@@ -102,7 +103,7 @@ export class Jobs {
       if (direct < units.length && job.runAt === null) this.poke.poke();
       return { job: newJobView(job, accepted.createdAt), replayed: false };
     }
-    return this.replay(by.ownerId, accepted, tx);
+    return this.replay(input, by, accepted, tx);
   }
 
   /** Whose a job is, for an administrator who acts for its owner. The only thing that is told to anybody who asks. */
@@ -203,15 +204,22 @@ export class Jobs {
     return new DuplicateJobError((await this.queries.find(ownerId, jobId, tx)) && jobId);
   }
 
+  /** The job of a key as it is now; one that retention has deleted is shown as it was accepted, which the same body tells. */
   private async replay(
-    ownerId: string,
+    input: JobInput,
+    by: Submitter,
     earlier: KeyUse,
     tx?: ReturnType<typeof inside>,
   ): Promise<{ job: Job; replayed: true }> {
     if (earlier.kind === 'mismatch') throw new IdempotencyMismatchError();
-    const job = await this.queries.find(ownerId, earlier.jobId, tx);
-    if (!job) throw new Error('A job that was accepted is not there.');
-    return { job, replayed: true };
+    const { jobId, createdAt } = earlier;
+    const job = await this.queries.find(by.ownerId, jobId, tx);
+    if (job) return { job, replayed: true };
+    const then = await checkJob(input, this.types, this.config.PRIORITY_AGEING, createdAt.getTime());
+    return {
+      job: newJobView({ ...then, jobId, ownerId: by.ownerId, actor: by.actor }, createdAt),
+      replayed: true,
+    };
   }
 
   private async answer<K extends string>(kind: K, ownerId: string, jobId: string) {

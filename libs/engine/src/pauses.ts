@@ -1,4 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { cleanText } from '@app/core';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { AdmissionPoke } from './queue/admission-poke.js';
@@ -35,6 +36,8 @@ export class Pauses {
 
   /** What waits begins in its turn. False when it was not paused. */
   async resume(kind: Pause['kind'], name: string, by: { actor: string }): Promise<boolean> {
+    // Types and tags that are gone can be resumed too, but nothing that never was one.
+    if (cleanText(name) !== name) return false;
     const resumed = await resumeWork(this.database.main, kind, name);
     if (resumed) this.poke.poke();
     if (resumed) this.logger.info({ kind, name, ...by }, 'work was resumed');

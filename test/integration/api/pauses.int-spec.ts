@@ -78,6 +78,8 @@ describe('a pause over HTTP', () => {
     ['PUT', '/pauses/types/no.such', undefined, 404],
     ['PUT', '/pauses/tags/no-such', undefined, 404],
     ['DELETE', '/pauses/types/demo.wait', undefined, 404],
+    // What cannot stand in the database was never paused.
+    ['DELETE', '/pauses/types/%00', undefined, 404],
     ['PUT', '/pauses/types/demo.wait', { until: '2001-01-01T00:00:00Z' }, 400],
     ['PUT', '/pauses/types/demo.wait', { until: 'tomorrow' }, 400],
     ['PUT', '/pauses/types/demo.wait', { reason: '' }, 400],

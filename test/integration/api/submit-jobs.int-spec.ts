@@ -2,7 +2,9 @@ import { once } from 'node:events';
 import http from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type ApiUser, apiUser } from '../../support/api-client.js';
+import { onDatabase } from '../../../scripts/db/database.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
+import { eventually } from '../../support/eventually.js';
 import { testRedis } from '../../support/redis.js';
 import { serviceEnvironment, startService, type TestService } from '../../support/service.js';
 
@@ -215,5 +217,29 @@ describe('submitting', () => {
     }
     const unused = await alice.send('POST', '/jobs', timed, { 'idempotency-key': 'timed-2' });
     expect([unused.status, unused.body.errors[0].pointer]).toEqual([400, '/runAt']);
+  });
+
+  test('C53: a key is kept for 24 hours, though its job is deleted before, and is free after them', async () => {
+    const headers = { 'idempotency-key': 'kept-1' };
+    const runAt = new Date(Date.now() + 400).toISOString();
+    const timed = { type: 'demo.wait', payload: { durationMs: 1 }, runAt, numTask: 2 };
+    const first = await alice.send('POST', '/jobs', timed, headers);
+    const { jobId } = first.body;
+    await alice.until(jobId);
+    const sql = (text: string) =>
+      onDatabase(database.url, (client) => client.query(text, [jobId]).then(({ rowCount }) => rowCount));
+    await sql("UPDATE jobs SET finished_at = now() - interval '90 days' WHERE id = $1");
+    await eventually(async () => expect((await alice.get(`/jobs/${jobId}`)).status).toBe(404));
+    const again = await alice.send('POST', '/jobs', timed, headers);
+    expect([again.status, again.headers.get('idempotency-replayed')]).toEqual([201, 'true']);
+    // As it was answered first: accepted, and due at a time that has passed since.
+    expect(again.body).toEqual(first.body);
+    expect((await alice.send('POST', '/jobs', short, headers)).status).toBe(422);
+
+    const age = "UPDATE idempotency_keys SET created_at = created_at - interval '24 hours' WHERE job_id = $1";
+    expect(await sql(age)).toBe(1);
+    const anew = await alice.send('POST', '/jobs', short, headers);
+    expect([anew.status, anew.headers.get('idempotency-replayed')]).toEqual([201, null]);
+    expect(anew.body.jobId).not.toBe(jobId);
   });
 });

@@ -138,8 +138,7 @@ describe('a tick of the syncer', () => {
     await eventually(async () => expect(await engine.jobs.find('alice', job.jobId)).toBeUndefined());
     const left = await sql(
       `SELECT (SELECT count(*) FROM tasks WHERE job_id = $1)::int + (SELECT count(*) FROM task_inputs WHERE job_id = $1)::int
-         + (SELECT count(*) FROM job_events WHERE job_id = $1)::int + (SELECT count(*) FROM dispatch WHERE job_id = $1)::int
-         + (SELECT count(*) FROM idempotency_keys WHERE job_id = $1)::int AS rows`,
+         + (SELECT count(*) FROM job_events WHERE job_id = $1)::int + (SELECT count(*) FROM dispatch WHERE job_id = $1)::int AS rows`,
       job.jobId,
     );
     expect(left).toEqual([{ rows: 0 }]);

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { v7 } from 'uuid';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { acceptJobs } from '@app/engine/store/accept-jobs.js';
+import { deleteOldKeys } from '@app/engine/store/idempotency-keys.js';
 import { retryRaces } from '@app/engine/store/in-transaction.js';
 import { sqlState } from '@app/platform/prisma/sql-errors.js';
 import { brokenRules } from './invariants.js';
@@ -36,6 +37,10 @@ const keyed = (key: string, bodyHash = 'same', ownerId = 'alice') =>
 /** Two keys that read alike when owner and key are put together. */
 const pair = () => [keyed('b c', 'same', 'a'), keyed('c', 'same', 'a b')];
 
+/** Lets a key be as old as it is kept, and some more or less. */
+const age = (key: string, offset: string) => one.$executeRaw`
+  UPDATE idempotency_keys SET created_at = now() - interval '24 hours' - ${offset}::interval WHERE key = ${key}`;
+
 describe('accepting jobs', () => {
   test('writes a job whole: with its tasks, their dispatch rows and its first event', async () => {
     const job = newJob({ tasks: 3 });
@@ -56,7 +61,7 @@ describe('accepting jobs', () => {
   test('answers a key that was used before by the same body with the earlier job', async () => {
     const [first, second] = [keyed('twice'), keyed('twice')];
     await acceptJobs(one, [first], LIFE);
-    expect(await acceptJobs(one, [second], LIFE)).toEqual([{ kind: 'replayed', jobId: first.jobId }]);
+    expect(await acceptJobs(one, [second], LIFE)).toMatchObject([{ kind: 'replayed', jobId: first.jobId }]);
     expect(await one.job.count({ where: { id: second.jobId } })).toBe(0);
     expect(await one.task.count({ where: { jobId: second.jobId } })).toBe(0);
   });
@@ -85,7 +90,7 @@ describe('accepting jobs', () => {
     const answer = acceptJobs(other, [second], LIFE);
     await blocked(one);
     await held.commit();
-    expect(await answer).toEqual([{ kind: 'replayed', jobId: first.jobId }]);
+    expect(await answer).toMatchObject([{ kind: 'replayed', jobId: first.jobId }]);
   });
 
   test('takes the key when the submit that had it before is rolled back', async () => {
@@ -114,6 +119,41 @@ describe('accepting jobs', () => {
     expect(await acceptJobs(meanwhile, [second], LIFE)).toMatchObject([
       { kind: 'accepted', jobId: second.jobId },
     ]);
+  });
+
+  test('takes a key that has expired and was not swept yet, in one of two submits that want it', async () => {
+    const first = keyed('of-yesterday');
+    await acceptJobs(one, [first], LIFE);
+    await age('of-yesterday', '-1 minute');
+    expect(await acceptJobs(one, [keyed('of-yesterday')], LIFE)).toMatchObject([
+      { kind: 'replayed', jobId: first.jobId },
+    ]);
+    await age('of-yesterday', '1 second');
+    const answers = await Promise.all(
+      [one, other].map((client) =>
+        retryRaces(() => acceptJobs(client, [keyed('of-yesterday', 'another')], LIFE)),
+      ),
+    );
+    expect(
+      answers
+        .flat()
+        .map(({ kind }) => kind)
+        .toSorted(),
+    ).toEqual(['accepted', 'replayed']);
+    expect(await one.job.count({ where: { id: first.jobId } })).toBe(1);
+  });
+
+  test('has keys swept that have expired, a few at a time, whatever became of their jobs', async () => {
+    const keys = ['swept-1', 'swept-2', 'swept-3', 'kept'];
+    await acceptJobs(
+      one,
+      keys.map((key) => keyed(key)),
+      LIFE,
+    );
+    for (const key of keys.slice(0, 3)) await age(key, '1 second');
+    expect(await deleteOldKeys(one, 2)).toBe(2);
+    expect(await deleteOldKeys(one, 2)).toBe(1);
+    expect(await one.idempotencyKey.count({ where: { key: { in: keys } } })).toBe(1);
   });
 
   test('accepts each key once and without a deadlock when batches with crossed keys race', async () => {

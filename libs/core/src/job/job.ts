@@ -43,6 +43,9 @@ export interface Submitter {
 /** A job as its owner sees it. */
 export interface Job {
   jobId: string;
+  ownerId: string;
+  /** The credential that it was submitted with. */
+  submittedBy: string;
   type: string;
   /** The capability that its workers must have; null: any worker may run it. */
   tag: string | null;

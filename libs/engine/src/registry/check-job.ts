@@ -32,12 +32,14 @@ export type CheckedJob = Omit<NewJob, 'jobId' | 'ownerId' | 'actor' | 'idempoten
 /**
  * Checks a submitted job against its type and makes its tasks.
  * @param pointMs what a point of priority is worth
+ * @param now the time at which it is submitted
  * @throws {InvalidJobError} naming every place that is wrong.
  */
 export async function checkJob(
   input: JobInput,
   types: JobTypeRegistry,
   pointMs: number,
+  now = Date.now(),
 ): Promise<CheckedJob> {
   const type = types.find(input.type);
   if (!type) {
@@ -78,10 +80,10 @@ export async function checkJob(
     resumable: type.resumable,
     finalize: type.hasFinalization || input.catalog !== undefined,
     exitHook: type.hasExitHook,
-    ...checkTimes(input),
+    ...checkTimes(input, now),
     maxRuntimeMs: type.maxRuntimeMs ?? null,
     priority,
-    rank: rankOf(input.runAt?.getTime() ?? Date.now(), priority, pointMs),
+    rank: rankOf(input.runAt?.getTime() ?? now, priority, pointMs),
     payload,
     ...checkLabels(type, input.labels),
     catalog: input.catalog === undefined ? null : (cleanJson(input.catalog) ?? null),
@@ -115,8 +117,10 @@ function checkLabels(
   return { labels: given.length === 0 ? null : labels, searchable: type.searchable };
 }
 
-function checkTimes({ runAt, expiresAt }: JobInput): { runAt: Date | null; expiresAt: Date | null } {
-  const now = Date.now();
+function checkTimes(
+  { runAt, expiresAt }: JobInput,
+  now: number,
+): { runAt: Date | null; expiresAt: Date | null } {
   if (runAt && runAt.getTime() <= now) {
     throw new InvalidJobError([{ pointer: '/runAt', message: 'This time has passed.' }]);
   }

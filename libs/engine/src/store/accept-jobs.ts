@@ -2,6 +2,7 @@ import type { FailurePolicy, Json } from '@app/core';
 import { Prisma, type Sql } from '@app/platform/prisma/database.js';
 import { isLockTimeout } from '@app/platform/prisma/sql-errors.js';
 import { type DedupeKey, dedupeRows, findHolders, takeDedupeKeys } from './dedupe-keys.js';
+import { findKeys, freeExpiredKeys, type KeyUse, useOf } from './idempotency-keys.js';
 
 /** Milliseconds after the commit at which the sweeper looks whether the message of a new task has led to a claim. */
 export const FIRST_LOOK_MS = 2000;
@@ -50,9 +51,6 @@ export interface NewJob {
 
 /** What the statements of an accept are run on, which may be a transaction of the caller. */
 type Reader = Pick<Sql, '$queryRaw'>;
-
-/** The idempotency key was used before: by the same body (the earlier job), or by another one. */
-export type KeyUse = { kind: 'replayed'; jobId: string } | { kind: 'mismatch' };
 
 /** What became of one submitted job. */
 export type Acceptance =
@@ -212,6 +210,7 @@ async function writeJobs(
     SELECT id, created_at AS "createdAt" FROM j`;
   const written = new Map(accepted.map((row) => [row.id, row.createdAt]));
   const losers = jobs.filter((job) => !written.has(job.jobId));
+  // Read in a statement of its own: the winner committed after the snapshot of the insert was taken.
   const earlier = losers.length === 0 ? [] : await findKeys(sql, losers);
   const keyOf = (job: NewJob) =>
     earlier.find((row) => row.owner_id === job.ownerId && row.key === job.idempotency?.key);
@@ -220,8 +219,10 @@ async function writeJobs(
   const holders = await findHolders(sql, dedupeRows(losers));
   const holderOf = (job: NewJob) =>
     holders.find((row) => job.dedupe.some(({ scope, key }) => scope === row.scope && key === row.key));
-  // Who had the key has ended, or was deleted by retention, between the two statements: it is free again.
+  // Who had the key has ended, or was deleted, between the two statements, or the key has expired: it is free again.
   const freed = rest.filter((job) => !holderOf(job));
+  const keyedAgain = freed.filter((job) => job.idempotency !== null);
+  if (keyedAgain.length > 0) await freeExpiredKeys(sql, keyedAgain);
   const again = () =>
     lockMs === undefined ? acceptJobs(sql, freed, incarnation) : acceptJobs(sql, freed, incarnation, lockMs);
   const later = freed.length === 0 ? [] : await again();
@@ -251,37 +252,6 @@ function insertLabels(jobs: NewJob[]): Prisma.Sql {
       FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS i(id uuid, key text, value text)
       JOIN j ON j.id = i.id
     )`;
-}
-
-/** How an idempotency key was used before; undefined when it was not. */
-export async function lookUpKey(
-  sql: Reader,
-  ownerId: string,
-  idempotency: { key: string; bodyHash: string },
-): Promise<KeyUse | undefined> {
-  const [known] = await findKeys(sql, [{ ownerId, idempotency }]);
-  return known && useOf(known, idempotency.bodyHash);
-}
-
-function useOf(known: KeyRow, bodyHash: string | undefined): KeyUse {
-  return known.body_hash === bodyHash ? { kind: 'replayed', jobId: known.job_id } : { kind: 'mismatch' };
-}
-
-interface KeyRow {
-  owner_id: string;
-  key: string;
-  body_hash: string;
-  job_id: string;
-}
-
-/** Read in a statement of its own: the winner committed after the snapshot of the insert was taken. */
-async function findKeys(sql: Reader, jobs: Pick<NewJob, 'ownerId' | 'idempotency'>[]): Promise<KeyRow[]> {
-  const owners = jobs.map((job) => job.ownerId);
-  const keys = jobs.map((job) => job.idempotency?.key ?? '');
-  return sql.$queryRaw<KeyRow[]>`
-    SELECT k.owner_id, k.key, k.body_hash, k.job_id
-    FROM unnest(${owners}::text[], ${keys}::text[]) AS m(owner_id, key)
-    JOIN idempotency_keys k ON k.owner_id = m.owner_id AND k.key = m.key`;
 }
 
 function compare(a: string, b: string): number {

@@ -79,7 +79,7 @@ export class JobQueries {
 
   private async select(where: Prisma.Sql, limit: number, sql: Reader = this.database.main): Promise<Job[]> {
     const rows = await sql.$queryRaw<JobRow[]>`
-      SELECT j.id::text AS "jobId", j.type, NULLIF(j.queue, ${DEFAULT_QUEUE}) AS tag, j.status, j.progress, j.detail, j.version, j.generation,
+      SELECT j.id::text AS "jobId", j.owner_id AS "ownerId", j.submitted_by AS "submittedBy", j.type, NULLIF(j.queue, ${DEFAULT_QUEUE}) AS tag, j.status, j.progress, j.detail, j.version, j.generation,
         j.failure_policy AS "failurePolicy", j.max_attempts AS attempts, j.priority, COALESCE(j.labels, '{}'::jsonb) AS labels, j.payload, j.result,
         CASE WHEN j.status = 'failed' THEN j.error END AS error, j.planning, j.tasks_total AS total,
         j.tasks_completed AS completed, j.tasks_failed AS failed, j.tasks_canceled AS canceled,
@@ -109,9 +109,11 @@ export class JobQueries {
 }
 
 /** A job as it was just accepted, which nobody needs to read again to know. */
-export function newJobView(job: NewJob, createdAt: Date): Job {
+export function newJobView(job: Omit<NewJob, 'idempotency' | 'dedupe' | 'direct'>, createdAt: Date): Job {
   const {
     jobId,
+    ownerId,
+    actor,
     type,
     queue,
     failurePolicy,
@@ -126,6 +128,8 @@ export function newJobView(job: NewJob, createdAt: Date): Job {
   const planned = units.some((unit) => unit.kind === 'plan');
   return {
     jobId,
+    ownerId,
+    submittedBy: actor,
     type,
     tag: queue === DEFAULT_QUEUE ? null : queue,
     status: runAt === null ? 'queued' : 'scheduled',

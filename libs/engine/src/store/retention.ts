@@ -34,8 +34,8 @@ export async function deleteOldWorkers(sql: Sql, keepMs: number): Promise<void> 
 }
 
 /**
- * Deletes jobs that ended longer ago than they are kept, with all that belongs to them. Open jobs, and
- * those whose exit is still open, are never touched.
+ * Deletes jobs that ended longer ago than they are kept, with all that belongs to them but their idempotency keys, which
+ * have a time of their own. Open jobs, and those whose exit is still open, are never touched.
  */
 export async function deleteOldJobs(
   client: PrismaClient,
@@ -74,8 +74,6 @@ export async function deleteOldJobs(
         DELETE FROM catalog_calls WHERE job_id = ANY(${ids}::uuid[])
       ), x AS (
         DELETE FROM dedupe_keys WHERE job_id = ANY(${ids}::uuid[])
-      ), y AS (
-        DELETE FROM idempotency_keys WHERE job_id = ANY(${ids}::uuid[])
       )
       DELETE FROM jobs WHERE id = ANY(${ids}::uuid[])`;
     return ids.length;

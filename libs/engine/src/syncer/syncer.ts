@@ -8,6 +8,7 @@ import { Database } from '@app/platform/prisma/database.js';
 import { fenceLostStops } from '../store/cancel-stops.js';
 import { type DueFinalization, renewTurn, takeDueFinalizations } from '../store/finalization.js';
 import { noteOverdueFinalizations } from '../store/overdue-finalizations.js';
+import { deleteOldKeys } from '../store/idempotency-keys.js';
 import { deleteEndedPauses } from '../store/pauses.js';
 import { deleteOldJobs, deleteOldWorkers } from '../store/retention.js';
 import { inTime } from '../execution/in-time.js';
@@ -21,6 +22,8 @@ const AT_ONCE = 8;
 /** Jobs that are deleted in one transaction, and transactions in one tick. */
 const DELETE_BATCH = 500;
 const DELETE_BATCHES = 4;
+/** Keys that have expired are deleted in as large transactions; there may be one for each submit. */
+const KEY_BATCHES = 40;
 /** Finalizations that are told of in one tick for taking too long. */
 const OVERDUE = 100;
 
@@ -156,11 +159,14 @@ export class Syncer {
     await this.repairs.run();
   }
 
-  /** Forgets ended jobs whose time is over; a few batches a tick, so that a backlog holds nothing up. */
+  /** Forgets keys that have expired, and ended jobs whose time is over; a few batches a tick, so that a backlog holds nothing up. */
   private async forget(): Promise<void> {
     const { RETENTION, LEASE } = this.config;
     await deleteEndedPauses(this.database.main);
     await deleteOldWorkers(this.database.main, Math.max(RETENTION, 10 * LEASE));
+    for (let batch = 0; batch < KEY_BATCHES && !this.stopping.signal.aborted; batch++) {
+      if ((await deleteOldKeys(this.database.main, DELETE_BATCH)) < DELETE_BATCH) break;
+    }
     for (let batch = 0; batch < DELETE_BATCHES && !this.stopping.signal.aborted; batch++) {
       const deleted = await deleteOldJobs(this.database.main, this.config.RETENTION, DELETE_BATCH);
       if (deleted > 0) this.logger.info({ jobs: deleted }, 'old jobs were deleted');

@@ -66,6 +66,8 @@ const Progress = z
 const Job = z
   .object({
     ...Progress.shape,
+    ownerId: z.string(),
+    submittedBy: z.string().meta({ description: 'The credential it was submitted with.' }),
     type: z.string(),
     tag: z.string().nullable(),
     generation: z.int(),
