@@ -59,6 +59,15 @@ export const EXAMPLES: Record<string, Record<string, { summary: string; value: o
         expiresAt: '2099-01-31T12:00:00Z',
       },
     },
+    local: {
+      summary: 'A key for some addresses',
+      value: {
+        ownerId: 'team-north',
+        name: 'nightly import',
+        scopes: ['jobs:write'],
+        allowedCidrs: ['10.0.0.0/8', '2001:db8::/32'],
+      },
+    },
   },
   'put /pauses/types/{name}': PAUSE,
   'put /pauses/tags/{name}': PAUSE,

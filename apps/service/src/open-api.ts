@@ -17,8 +17,8 @@ export function serveOpenApi(app: INestApplication): void {
     .addBearerAuth({
       type: 'http',
       scheme: 'bearer',
-      bearerFormat: 'API key',
-      description: 'An API key: lh_…',
+      bearerFormat: 'API key or JWT',
+      description: 'An API key, lh_…, or a JSON web token of the identity provider that is configured.',
     })
     .addApiKey(
       { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'An API key: lh_…' },

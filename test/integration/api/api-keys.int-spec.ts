@@ -14,7 +14,10 @@ let admin: ApiUser;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  const environment = serviceEnvironment(database.url, testRedis(), { SERVICE_TYPE: 'api' });
+  const environment = serviceEnvironment(database.url, testRedis(), {
+    SERVICE_TYPE: 'api',
+    TRUST_PROXY: '127.0.0.1',
+  });
   pods = await Promise.all([startService(environment), startService(environment)]);
   admin = await apiUser(pods[0]!, 'root', ['admin']);
 }, 60_000);
@@ -55,6 +58,7 @@ describe('/api-keys (feature 2)', () => {
       ...asked,
       keyId: expect.stringMatching(/^\w{8}$/),
       key: expect.stringMatching(/^lh_\w{8}_\w{43}_[0-9a-f]{8}$/),
+      allowedCidrs: [],
       createdAt: expect.any(String),
       expiresAt: null,
       revokedAt: null,
@@ -78,6 +82,7 @@ describe('/api-keys (feature 2)', () => {
       expect(status).toBe(200);
       for (const key of body.apiKeys) {
         expect(Object.keys(key).toSorted()).toEqual([
+          'allowedCidrs',
           'createdAt',
           'expiresAt',
           'keyId',
@@ -109,6 +114,43 @@ describe('/api-keys (feature 2)', () => {
     await eventually(async () => expect(await statuses(key)).toEqual([401, 401]), { timeout: 5_000 });
   });
 
+  test('input 9: a key is taken from the addresses that it is limited to, and from elsewhere it is 403', async () => {
+    const allowedCidrs = ['10.0.0.0/8', '2001:db8::/32', '192.0.2.7'];
+    const { status, body } = await admin.send('POST', '/api-keys', {
+      ...asked,
+      ownerId: 'near',
+      allowedCidrs,
+    });
+    expect([status, body.allowedCidrs]).toEqual([201, allowedCidrs]);
+    const listed = await admin.get('/api-keys?ownerId=near');
+    expect(listed.body.apiKeys[0].allowedCidrs).toEqual(allowedCidrs);
+    const user = new ApiUser(pods[0]!.url, body.key);
+    const from = (address: string) =>
+      user.send('GET', '/jobs', undefined, address === '' ? {} : { 'x-forwarded-for': address });
+    for (const near of ['10.200.0.1', '::ffff:10.0.0.1', '2001:db8:7::1', '192.0.2.7']) {
+      expect((await from(near)).status).toBe(200);
+    }
+    // The last one is who has talked to our proxy; whoever may have written the others is not believed.
+    for (const far of [
+      '',
+      '192.0.2.8',
+      '11.0.0.1',
+      '::ffff:11.0.0.1',
+      '::1',
+      'unknown',
+      '10.0.0.1, 192.0.2.8',
+    ]) {
+      const answer = await from(far);
+      expect([answer.status, answer.body.type]).toEqual([403, 'urn:longhaul:problem:address-not-allowed']);
+      expect(JSON.stringify(answer.body)).not.toContain('10.0.0.0');
+    }
+    await eventually(() =>
+      expect(
+        pods[0]!.log.some((line) => line.includes('"access.denied"') && line.includes(`"key:${body.keyId}"`)),
+      ).toBe(true),
+    );
+  });
+
   test('a key without the scope admin gets none of the routes', async () => {
     const user = await apiUser(pods[0]!, 'alice', ['jobs:read', 'jobs:write', 'schedules:write']);
     const before = await rows();
@@ -132,6 +174,10 @@ describe('/api-keys (feature 2)', () => {
     ['no scope', { ...asked, scopes: [] }, '/scopes'],
     ['a scope twice', { ...asked, scopes: ['admin', 'admin'] }, '/scopes'],
     ['an unknown scope', { ...asked, scopes: ['root'] }, '/scopes/0'],
+    ['a network that is none', { ...asked, allowedCidrs: ['10.0.0.0/33'] }, '/allowedCidrs/0'],
+    ['a network with bits of a host', { ...asked, allowedCidrs: ['::1', '10.0.0.7/8'] }, '/allowedCidrs/1'],
+    ['a network that is no text', { ...asked, allowedCidrs: [7] }, '/allowedCidrs/0'],
+    ['too many networks', { ...asked, allowedCidrs: Array(51).fill('::1') }, '/allowedCidrs'],
     ['an end that has passed', { ...asked, expiresAt: '2001-01-01T00:00:00Z' }, '/expiresAt'],
   ])('refuses %s and writes nothing', async (_what, body, pointer) => {
     const before = await rows();
@@ -161,6 +207,9 @@ describe('the command line', () => {
       expect.stringMatching(`^Key ${id} of cli is revoked`),
     ]);
     expect((await longhaul('list', '--owner', 'cli')).out).toContain('  revoked 20');
+    const near = ['--owner', 'near-cli', '--scopes', 'jobs:read', '--allowed-cidrs', '10.0.0.0/8, ::1'];
+    expect(await statuses((await longhaul('create', ...near)).out.trim())).toEqual([403, 403]);
+    expect((await longhaul('list', '--owner', 'near-cli')).out).toContain('  from 10.0.0.0/8,::1  ');
     await eventually(async () => expect(await statuses(key)).toEqual([401, 401]), { timeout: 5_000 });
   });
 
@@ -169,6 +218,8 @@ describe('the command line', () => {
     const whole = await longhaul('revoke', admin.key);
     expect(whole.exitCode).toBe(2);
     expect(whole.err + whole.out).not.toContain(admin.key.split('_')[2]);
+    const broken = ['--owner', 'x', '--scopes', 'admin', '--allowed-cidrs', '10.0.0.7/8'];
+    expect(await longhaul('create', ...broken)).toMatchObject({ exitCode: 2, out: '' });
     const passed = ['--owner', 'x', '--scopes', 'admin', '--expires-at', '2001-01-01T00:00:00Z'];
     expect(await longhaul('create', ...passed)).toMatchObject({
       exitCode: 2,

@@ -63,13 +63,16 @@ const UNAUTHENTICATED = {
   challenge: 'Bearer realm="longhaul"',
   contentType: 'application/problem+json',
   type: 'urn:longhaul:problem:unauthenticated',
-  detail: 'A valid API key is needed, as "Authorization: Bearer lh_…" or "X-API-Key: lh_…".',
+  detail: 'A valid API key or token is needed, as "Authorization: Bearer …" or "X-API-Key: …".',
 };
+/** To who has sent a credential it is said that it is wrong, and no more. */
+const WRONG = ', error="invalid_token"';
 async function refusal(lines: Lines, path?: string) {
   const { status, headers, body } = await submit(lines, path);
   const { type, detail } = JSON.parse(body) as { type: string; detail: string };
   const contentType = String(headers['content-type']).split(';')[0];
-  return { status, challenge: headers['www-authenticate'], contentType, type, detail };
+  const challenge = String(headers['www-authenticate']).replace(WRONG, '');
+  return { status, challenge, contentType, type, detail };
 }
 
 const bearer = (token: string): Lines => [['authorization', `Bearer ${token}`]];
@@ -86,6 +89,7 @@ const withKey = async (more: object) => {
 describe('credentials that are none', () => {
   test('input 1: no credential', async () => {
     expect(await refusal([])).toEqual(UNAUTHENTICATED);
+    expect((await submit([])).headers['www-authenticate']).toBe('Bearer realm="longhaul"');
   });
 
   test.each<[string, (key: string) => Lines]>([
@@ -132,6 +136,8 @@ describe('credentials that are none', () => {
       ];
     };
     expect(await told(known)).toEqual(await told(unknown));
+    const { headers } = await submit(bearer(known));
+    expect(headers['www-authenticate']).toBe(`Bearer realm="longhaul"${WRONG}`);
   });
 
   test('inputs 5 and 6: a key that was revoked or has expired', async () => {

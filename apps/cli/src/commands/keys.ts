@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { isKeyName, KEY_NAME_RULE, type Scope, SCOPES } from '@app/platform/auth/api-key.js';
+import { isNetwork, NETWORK_RULE } from '@app/platform/auth/networks.js';
 import type { ApiKeySummary } from '@app/platform/prisma/api-key-store.js';
 import { CliError } from '../cli-error.js';
 import { plain } from '../plain-text.js';
@@ -11,6 +12,7 @@ interface Flags {
   owner: string;
   scopes: Scope[];
   name: string;
+  allowedCidrs?: string[];
   expiresAt?: Date;
 }
 
@@ -25,6 +27,7 @@ export function addKeys(program: Command, cli: Cli): void {
     .requiredOption('--owner <owner>', 'whose jobs the key sees', name)
     .requiredOption('--scopes <list>', `what it allows, by comma: ${SCOPES.join(', ')}`, scopes)
     .option('--name <text>', 'what the key is for', name, 'made by the command line')
+    .option('--allowed-cidrs <list>', 'from where it may be used, by comma, such as 10.0.0.0/8', networks)
     .option('--expires-at <time>', 'when it ends, such as 2030-01-31T12:00:00Z; never unless given', instant)
     .action((flags: Flags) => create(cli, flags));
   keys
@@ -40,12 +43,13 @@ export function addKeys(program: Command, cli: Cli): void {
     .action((id: string) => revoke(cli, id));
 }
 
-async function create(cli: Cli, { owner, scopes, name, expiresAt }: Flags): Promise<void> {
+async function create(cli: Cli, { owner, scopes, name, allowedCidrs, expiresAt }: Flags): Promise<void> {
   const databaseUrl = await readDatabaseUrl(cli);
   // Loaded when needed: the other commands should not wait for the database client.
   const { createKey } = await import('./stored-keys.js');
   const until = expiresAt === undefined ? {} : { expiresAt };
-  const { id, text } = await createKey(databaseUrl, { ownerId: owner, scopes, name, ...until });
+  const from = allowedCidrs === undefined ? {} : { allowedCidrs };
+  const { id, text } = await createKey(databaseUrl, { ownerId: owner, scopes, name, ...from, ...until });
   cli.note(
     `Key ${id} of ${owner} allows ${scopes.join(', ')}. It is shown this once: give it as LONGHAUL_API_KEY or --key.`,
   );
@@ -71,11 +75,22 @@ async function revoke(cli: Cli, id: string): Promise<void> {
   cli.say(`Key ${id} of ${plain(ownerId)} is revoked since ${revokedAt?.toISOString()}.`);
 }
 
-function lineOf({ id, ownerId, name, scopes, createdAt, expiresAt, revokedAt }: ApiKeySummary): string {
+function lineOf({ id, ownerId, name, scopes, allowedCidrs, ...key }: ApiKeySummary): string {
+  const { createdAt, expiresAt, revokedAt } = key;
   const end = revokedAt
     ? `revoked ${revokedAt.toISOString()}`
     : `expires ${expiresAt?.toISOString() ?? 'never'}`;
-  return [id, plain(ownerId), plain(scopes.join(',')), createdAt.toISOString(), end, plain(name)].join('  ');
+  const from = allowedCidrs.length > 0 ? [`from ${plain(allowedCidrs.join(','))}`] : [];
+  const words = [
+    id,
+    plain(ownerId),
+    plain(scopes.join(',')),
+    createdAt.toISOString(),
+    end,
+    ...from,
+    plain(name),
+  ];
+  return words.join('  ');
 }
 
 function scopes(text: string): Scope[] {
@@ -83,6 +98,12 @@ function scopes(text: string): Scope[] {
   const unknown = asked.filter((scope) => !(SCOPES as readonly string[]).includes(scope));
   if (unknown.length > 0) throw new InvalidArgumentError(`The scopes are ${SCOPES.join(', ')}.`);
   return [...new Set(asked as Scope[])];
+}
+
+function networks(text: string): string[] {
+  const asked = text.split(',').map((network) => network.trim());
+  if (asked.every(isNetwork)) return asked;
+  throw new InvalidArgumentError(NETWORK_RULE);
 }
 
 function name(text: string): string {

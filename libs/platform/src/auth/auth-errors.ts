@@ -1,8 +1,9 @@
 /** No valid credential came with the request; the same text for every cause. */
 export class UnauthenticatedError extends Error {
   override readonly name = 'UnauthenticatedError';
-  constructor() {
-    super('A valid API key is needed, as "Authorization: Bearer lh_…" or "X-API-Key: lh_…".');
+  /** @param wrong whether one came that was taken for one, and is wrong */
+  constructor(readonly wrong = false) {
+    super('A valid API key or token is needed, as "Authorization: Bearer …" or "X-API-Key: …".');
   }
 }
 
@@ -19,6 +20,22 @@ export class AmbiguousCredentialsError extends Error {
   override readonly name = 'AmbiguousCredentialsError';
   constructor() {
     super('Send one credential: either Authorization or X-API-Key.');
+  }
+}
+
+/** The credential is right, and is not to be used from where the request comes. */
+export class AddressNotAllowedError extends Error {
+  override readonly name = 'AddressNotAllowedError';
+  constructor() {
+    super('This API key may not be used from this address.');
+  }
+}
+
+/** It cannot be told now whether a token is right. */
+export class AuthUnavailableError extends Error {
+  override readonly name = 'AuthUnavailableError';
+  constructor(readonly retryAfterSeconds: number) {
+    super('The keys by which tokens are judged cannot be had now. Try again soon.');
   }
 }
 

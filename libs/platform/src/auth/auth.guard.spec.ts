@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { Reflector } from '@nestjs/core';
 import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
-import type { ApiKeyRecord, ApiKeyStore } from '../prisma/api-key-store.js';
-import { createApiKey, hashSecret, type Scope, SCOPES } from './api-key.js';
+import { KeysInMemory } from '../../../../test/support/keys-in-memory.js';
+import type { ApiKeyStore } from '../prisma/api-key-store.js';
+import { createApiKey, type Scope, SCOPES } from './api-key.js';
 import {
   AmbiguousCredentialsError,
   InsufficientScopeError,
@@ -10,6 +11,7 @@ import {
   UnauthenticatedError,
 } from './auth-errors.js';
 import { AuthGuard } from './auth.guard.js';
+import { Credentials } from './credentials.js';
 import { CurrentPrincipal, type Principal, Public, RequiresScope } from './principal.js';
 
 class Routes {
@@ -28,25 +30,6 @@ class ReadRoutes {
   @Public() open() {}
 }
 
-/** Keys in memory, and how often they were asked for. */
-class KeysInMemory implements Pick<ApiKeyStore, 'find'> {
-  readonly records = new Map<string, ApiKeyRecord>();
-  queries: string[] = [];
-
-  async find(id: string): Promise<ApiKeyRecord | null> {
-    this.queries.push(id);
-    const record = this.records.get(id);
-    return record ? { ...record } : null;
-  }
-
-  add(scopes: Scope[], more: Partial<ApiKeyRecord> = {}): { id: string; text: string } {
-    const { id, secret, text } = createApiKey();
-    const none = { expiresAt: null, revokedAt: null };
-    this.records.set(id, { id, ownerId: 'ann', secretHash: hashSecret(secret), scopes, ...none, ...more });
-    return { id, text };
-  }
-}
-
 type Headers = Record<string, string | string[] | undefined>;
 
 describe('the guard', () => {
@@ -56,7 +39,7 @@ describe('the guard', () => {
   beforeEach(() => {
     jest.useFakeTimers({ now: Date.UTC(2030, 0, 1) });
     keys = new KeysInMemory();
-    guard = new AuthGuard(new Reflector(), keys as unknown as ApiKeyStore);
+    guard = new AuthGuard(new Reflector(), new Credentials(keys as unknown as ApiKeyStore, null));
   });
   afterEach(() => {
     jest.useRealTimers();
@@ -87,6 +70,7 @@ describe('the guard', () => {
     expect(principalOf(request)).toEqual({
       ownerId: 'ann',
       actor: `key:${id}`,
+      keyId: id,
       scopes: ['jobs:read', 'jobs:write'],
     });
   });
@@ -127,7 +111,7 @@ describe('the guard', () => {
       keys.add(['admin'], { expiresAt: new Date() }).text,
     ];
     const said = presented.map((text) => answerTo({ 'x-api-key': text }).catch((error: unknown) => error));
-    expect(await Promise.all(said)).toEqual(presented.map(() => new UnauthenticatedError()));
+    expect(await Promise.all(said)).toEqual(presented.map(() => new UnauthenticatedError(true)));
     expect(keys.queries).toHaveLength(presented.length);
   });
 

@@ -6,6 +6,10 @@ export interface Principal {
   ownerId: string;
   actor: string;
   scopes: readonly string[];
+  /** When the credential ends by itself: the `exp` of a token, or that of a key which has one. */
+  expiresAt?: Date;
+  /** The key that was used, where it was one; see `Credentials.stillHolds`. */
+  keyId?: string;
 }
 
 const PRINCIPAL = Symbol('principal');

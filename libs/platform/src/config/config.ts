@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { delimiter, isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { isCron } from './cron.js';
+import { JWT_ENVIRONMENT, jwtFaults } from './jwt-settings.js';
 import { isSandbox } from './sandbox-environment.js';
 
 export const SERVICE_TYPES = ['api', 'task-worker', 'all'] as const;
@@ -118,6 +119,7 @@ export const ENVIRONMENT = z.object({
   RATE_BURST: count(1_000_000).optional(),
   MAX_OPEN_JOBS: count(9_999_999).optional(),
   MAX_OPEN_TASKS: count(99_999_999).optional(),
+  ...JWT_ENVIRONMENT,
   DATABASE_URL: url('postgres', 'postgresql'),
   DATABASE_POOL: whole(10, 2, 200),
   REDIS_URL: url('redis', 'rediss'),
@@ -195,6 +197,8 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
       describe([...new Set(parsed.error.issues.map((issue) => String(issue.path[0])))], given),
     );
   const config = parsed.data;
+  const faults = jwtFaults(config);
+  if (faults.length > 0) throw new ConfigError(faults.join('\n'));
   const sandboxed = isSandbox(env);
   const runsTasks = !sandboxed && config.SERVICE_TYPE !== 'api';
   if (runsTasks && config.CATALOG_URL === undefined) {

@@ -4,7 +4,13 @@ import type { Config } from './config.js';
 
 type Settings = Pick<
   Config,
-  'LOG_FIELDS' | 'DATABASE_URL' | 'REDIS_URL' | 'CATALOG_URL' | 'CATALOG_TOKEN' | 'CATALOG_LINK_URL'
+  | 'LOG_FIELDS'
+  | 'DATABASE_URL'
+  | 'REDIS_URL'
+  | 'CATALOG_URL'
+  | 'CATALOG_TOKEN'
+  | 'CATALOG_LINK_URL'
+  | 'JWT_SECRET'
 >;
 
 /** What the log of a process with these settings may show, and the secrets that it must not. */
@@ -21,5 +27,7 @@ export function hiderOf(config: Settings): (text: string) => string {
 function secretsOf(config: Settings): string[] {
   const addresses = [config.DATABASE_URL, config.REDIS_URL, config.CATALOG_URL, config.CATALOG_LINK_URL];
   const passwords = addresses.map((address) => (address === undefined ? '' : new URL(address).password));
-  return [...passwords, config.CATALOG_TOKEN ?? ''].filter((secret) => secret !== '');
+  return [...passwords, config.CATALOG_TOKEN ?? '', config.JWT_SECRET ?? ''].filter(
+    (secret) => secret !== '',
+  );
 }

@@ -8,6 +8,8 @@ export interface ApiKeyRecord {
   ownerId: string;
   secretHash: string;
   scopes: string[];
+  /** From where it may be used; from everywhere when there is none. */
+  allowedCidrs: string[];
   expiresAt: Date | null;
   revokedAt: Date | null;
 }
@@ -18,11 +20,12 @@ export interface ApiKeySummary extends Omit<ApiKeyRecord, 'secretHash'> {
   createdAt: Date;
 }
 
-/** What a new key is to be. Without `expiresAt` it holds until it is revoked. */
+/** What a new key is to be. Without `expiresAt` it holds until it is revoked, without `allowedCidrs` everywhere. */
 export interface NewApiKey {
   ownerId: string;
   name: string;
   scopes: Scope[];
+  allowedCidrs?: string[];
   expiresAt?: Date;
 }
 
@@ -39,6 +42,7 @@ const SHOWN = {
   ownerId: true,
   name: true,
   scopes: true,
+  allowedCidrs: true,
   createdAt: true,
   expiresAt: true,
   revokedAt: true,

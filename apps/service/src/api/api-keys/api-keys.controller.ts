@@ -38,11 +38,12 @@ export class ApiKeysController {
   @ApiResponse({ status: 201, description: 'Done', standardSchema: NewApiKeyAnswer })
   @Refuses('validation-error', ...OF_A_BODY)
   async create(
-    @Body({ schema: ApiKeyBody }) { expiresAt, ...body }: ApiKeyBody,
+    @Body({ schema: ApiKeyBody }) { expiresAt, allowedCidrs, ...body }: ApiKeyBody,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     const until = expiresAt === undefined ? {} : { expiresAt: new Date(expiresAt) };
-    const { text, ...key } = await this.keys.issue({ ...body, ...until });
+    const from = allowedCidrs === undefined ? {} : { allowedCidrs };
+    const { text, ...key } = await this.keys.issue({ ...body, ...from, ...until });
     void reply.header('Location', `/api-keys/${key.id}`).header('Cache-Control', 'no-store');
     return { ...shown(key), key: text };
   }

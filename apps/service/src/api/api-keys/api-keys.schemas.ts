@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { isKeyName, KEY_NAME_RULE, SCOPES } from '@app/platform/auth/api-key.js';
+import { isNetwork, NETWORK_RULE } from '@app/platform/auth/networks.js';
 import { Instant, limit } from '../jobs/jobs.schemas.js';
 import { strict } from '../jobs/strict.js';
 
@@ -15,6 +16,9 @@ export const ApiKeyBody = strict({
     .max(SCOPES.length)
     .refine((scopes) => new Set(scopes).size === scopes.length, 'Name each scope once.')
     .meta({ description: 'What it allows.' }),
+  allowedCidrs: z.array(z.string().max(50).refine(isNetwork, NETWORK_RULE)).max(50).optional().meta({
+    description: 'From where it may be used, as addresses and networks; from everywhere unless given.',
+  }),
   expiresAt: Instant.refine((text) => new Date(text).getTime() > Date.now(), 'This time has passed.')
     .optional()
     .meta({ description: 'When it ends; it holds until it is revoked unless given.' }),
@@ -36,6 +40,7 @@ export const ApiKeyAnswer = z.object({
   ownerId: z.string(),
   name: z.string(),
   scopes: z.array(z.enum(SCOPES)),
+  allowedCidrs: z.array(z.string()),
   createdAt: Time,
   expiresAt: Time.nullable(),
   revokedAt: Time.nullable(),

@@ -148,9 +148,11 @@ export const OF_A_BODY = ['malformed-request', 'payload-too-large', 'unsupported
 export const OF_EVERY_ROUTE = [
   'unauthenticated',
   'insufficient-scope',
+  'address-not-allowed',
   'not-acceptable',
   'rate-limited',
   'internal-error',
+  'auth-unavailable',
   'service-unavailable',
 ] as const;
 

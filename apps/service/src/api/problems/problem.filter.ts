@@ -2,7 +2,9 @@ import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Inject 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DuplicateJobError, IdempotencyMismatchError, InvalidJobError, QuotaExceededError } from '@app/core';
 import {
+  AddressNotAllowedError,
   AmbiguousCredentialsError,
+  AuthUnavailableError,
   InsufficientScopeError,
   TooManyFailuresError,
   UnauthenticatedError,
@@ -48,17 +50,23 @@ export class ProblemFilter implements ExceptionFilter {
       this.logger.error({ err: error, status: problem.status, requestId: request.id }, 'a request failed');
     }
     if (problem.status === 405) void reply.header('Allow', allowed.join(', '));
-    if (problem.status === 401) void reply.header('WWW-Authenticate', 'Bearer realm="longhaul"');
-    if (error instanceof TooManyFailuresError) {
+    if (problem.status === 401) void reply.header('WWW-Authenticate', challengeOf(error));
+    if (problem.status === 503) void reply.header('Retry-After', '1');
+    if (error instanceof TooManyFailuresError || error instanceof AuthUnavailableError) {
       void reply.header('Retry-After', String(error.retryAfterSeconds));
     }
-    if (problem.status === 503) void reply.header('Retry-After', '1');
     if (problem.type.endsWith(':quota-exceeded')) void reply.header('Retry-After', '10');
     if (error instanceof ProblemError && error.retryAfter !== undefined) {
       void reply.header('Retry-After', String(Math.ceil(error.retryAfter)));
     }
     void answerProblem(reply, problem, request.id);
   }
+}
+
+/** RFC 6750: an error is named only to who has sent a credential. */
+function challengeOf(error: unknown): string {
+  const isWrong = error instanceof UnauthenticatedError && error.wrong;
+  return isWrong ? 'Bearer realm="longhaul", error="invalid_token"' : 'Bearer realm="longhaul"';
 }
 
 function methodNotAllowed(method: string): Problem {
@@ -79,6 +87,8 @@ export function toProblem(error: unknown): Problem {
   if (error instanceof UnauthenticatedError) return problemOf('unauthenticated', error.message);
   if (error instanceof AmbiguousCredentialsError) return problemOf('malformed-request', error.message);
   if (error instanceof TooManyFailuresError) return problemOf('rate-limited', error.message);
+  if (error instanceof AddressNotAllowedError) return problemOf('address-not-allowed', error.message);
+  if (error instanceof AuthUnavailableError) return problemOf('auth-unavailable', error.message);
   if (error instanceof InsufficientScopeError) return problemOf('insufficient-scope', error.message);
   const status =
     error instanceof HttpException ? error.getStatus() : (error as { statusCode?: unknown }).statusCode;

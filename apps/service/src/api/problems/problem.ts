@@ -8,6 +8,7 @@ export const PROBLEMS = {
   'too-many-tasks': { status: 400, title: 'The job has too many tasks' },
   unauthenticated: { status: 401, title: 'A valid credential is needed' },
   'insufficient-scope': { status: 403, title: 'The credential does not allow this' },
+  'address-not-allowed': { status: 403, title: 'The key may not be used from there' },
   'not-found': { status: 404, title: 'Not found' },
   'method-not-allowed': { status: 405, title: 'The address does not take this method' },
   'not-acceptable': { status: 406, title: 'Only JSON is answered' },
@@ -22,6 +23,7 @@ export const PROBLEMS = {
   'quota-exceeded': { status: 429, title: 'Too much is open' },
   'headers-too-large': { status: 431, title: 'The head of the request is too large' },
   'internal-error': { status: 500, title: 'Something went wrong here' },
+  'auth-unavailable': { status: 503, title: 'Tokens cannot be judged now' },
   'service-unavailable': { status: 503, title: 'The service cannot answer now' },
 } as const;
 export type ProblemSlug = keyof typeof PROBLEMS;

@@ -1,0 +1,73 @@
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { KeysInMemory } from '../../../../test/support/keys-in-memory.js';
+import type { ApiKeyStore } from '../prisma/api-key-store.js';
+import { AddressNotAllowedError } from './auth-errors.js';
+import { Credentials } from './credentials.js';
+import { findPrincipal } from './principal.js';
+
+let keys: KeysInMemory;
+let credentials: Credentials;
+
+beforeEach(() => {
+  jest.useFakeTimers({ now: Date.UTC(2030, 0, 1) });
+  keys = new KeysInMemory();
+  credentials = new Credentials(keys as unknown as ApiKeyStore, null);
+});
+afterEach(() => {
+  jest.useRealTimers();
+});
+
+describe('a key that is limited to addresses (input 9)', () => {
+  const allowedCidrs = ['10.0.0.0/8', '2001:db8::7'];
+
+  test.each(['10.1.2.3', '::ffff:10.1.2.3', '2001:db8::7'])('is taken from %s', async (ip) => {
+    const { text } = keys.add(['admin'], { allowedCidrs });
+    const request = { headers: { 'x-api-key': text }, ip };
+    expect((await credentials.principalOf(request)).ownerId).toBe('ann');
+  });
+
+  test.each(['11.0.0.1', '::ffff:11.0.0.1', '2001:db8::8', '', 'unknown', undefined])(
+    'is not taken from %s, and it is known whose it is',
+    async (ip) => {
+      const { id, text } = keys.add(['admin'], { allowedCidrs });
+      const request = { headers: { 'x-api-key': text }, ...(ip === undefined ? {} : { ip }) };
+      await expect(credentials.principalOf(request)).rejects.toThrow(AddressNotAllowedError);
+      expect(findPrincipal(request)?.actor).toBe(`key:${id}`);
+    },
+  );
+});
+
+const principalOf = (text: string) => credentials.principalOf({ headers: { 'x-api-key': text } });
+
+describe('a principal of an earlier request still holds', () => {
+  test('until its key is revoked or gone, three seconds later at most', async () => {
+    const { id, text } = keys.add(['admin']);
+    const principal = await principalOf(text);
+    expect(await credentials.stillHolds(principal)).toBe(true);
+    const record = keys.records.get(id)!;
+    keys.records.set(id, { ...record, revokedAt: new Date() });
+    jest.advanceTimersByTime(3_000);
+    expect(await credentials.stillHolds(principal)).toBe(false);
+    keys.records.delete(id);
+    jest.advanceTimersByTime(3_000);
+    expect(await credentials.stillHolds(principal)).toBe(false);
+  });
+
+  test('until its key or its token ends', async () => {
+    const expiresAt = new Date(Date.now() + 1_000);
+    const principal = await principalOf(keys.add(['admin'], { expiresAt }).text);
+    expect(principal.expiresAt).toEqual(expiresAt);
+    const both = [principal, { ownerId: 'ann', actor: 'jwt:ann', scopes: [], expiresAt }];
+    jest.advanceTimersByTime(999);
+    for (const one of both) expect(await credentials.stillHolds(one)).toBe(true);
+    jest.advanceTimersByTime(1);
+    for (const one of both) expect(await credentials.stillHolds(one)).toBe(false);
+  });
+
+  test('is not known while the store is away', async () => {
+    const principal = await principalOf(keys.add(['admin']).text);
+    jest.advanceTimersByTime(3_000);
+    keys.find = () => Promise.reject(new Error('no database'));
+    await expect(credentials.stillHolds(principal)).rejects.toThrow('no database');
+  });
+});
