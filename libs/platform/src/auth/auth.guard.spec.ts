@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globa
 import { Reflector } from '@nestjs/core';
 import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
 import type { ApiKeyRecord, ApiKeyStore } from '../prisma/api-key-store.js';
+import type { TicketStore } from '../prisma/ticket-store.js';
 import { createApiKey, hashSecret, type Scope, SCOPES } from './api-key.js';
 import {
   AmbiguousCredentialsError,
@@ -47,6 +48,8 @@ class KeysInMemory implements Pick<ApiKeyStore, 'find'> {
   }
 }
 
+const noTickets = { claim: async () => undefined } as unknown as TicketStore;
+
 type Headers = Record<string, string | string[] | undefined>;
 
 describe('the guard', () => {
@@ -56,7 +59,7 @@ describe('the guard', () => {
   beforeEach(() => {
     jest.useFakeTimers({ now: Date.UTC(2030, 0, 1) });
     keys = new KeysInMemory();
-    guard = new AuthGuard(new Reflector(), keys as unknown as ApiKeyStore);
+    guard = new AuthGuard(new Reflector(), keys as unknown as ApiKeyStore, noTickets);
   });
   afterEach(() => {
     jest.useRealTimers();

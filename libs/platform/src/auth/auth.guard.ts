@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { type ApiKeyRecord, ApiKeyStore } from '../prisma/api-key-store.js';
+import { TicketStore } from '../prisma/ticket-store.js';
 import { hashSecret, parseApiKey } from './api-key.js';
 import {
   AmbiguousCredentialsError,
@@ -10,7 +11,7 @@ import {
   UnauthenticatedError,
 } from './auth-errors.js';
 import { FailedCredentials } from './failed-credentials.js';
-import { IS_PUBLIC, type Principal, REQUIRED_SCOPE, setPrincipal } from './principal.js';
+import { IS_PUBLIC, type Principal, REQUIRED_SCOPE, setPrincipal, TAKES_TICKETS } from './principal.js';
 
 /**
  * How long a found key is believed, from the moment at which it was asked for: a revocation is seen by every process
@@ -19,10 +20,12 @@ import { IS_PUBLIC, type Principal, REQUIRED_SCOPE, setPrincipal } from './princ
 const CACHE_MS = 3000;
 const CACHE_KEYS = 10_000;
 
-interface Request {
+/** What is looked at of a request. */
+export interface Request {
   headers: Record<string, string | string[] | undefined>;
   /** The address of who asks. */
   ip?: string;
+  query?: Record<string, unknown>;
   /** Node's own request; it has what `headers` leaves out of a header that came twice. */
   raw?: { headersDistinct: Record<string, string[] | undefined> };
 }
@@ -39,15 +42,18 @@ export class AuthGuard implements CanActivate {
   constructor(
     private readonly reflector: Reflector,
     private readonly keys: ApiKeyStore,
+    private readonly tickets: TicketStore,
   ) {}
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
     const places = [context.getHandler(), context.getClass()];
     if (this.reflector.getAllAndOverride<boolean>(IS_PUBLIC, places)) return true;
     const request = context.switchToHttp().getRequest<Request>();
-    const credential = credentialOf(request);
-    const principal = await this.authenticate(credential);
-    if (!principal) throw this.failure(request);
+    const takesTickets = this.reflector.getAllAndOverride<boolean>(TAKES_TICKETS, places) ?? false;
+    const ticket = takesTickets ? request.query?.['ticket'] : undefined;
+    const principal = await (ticket === undefined
+      ? this.identify(request)
+      : this.identifyByTicket(request, ticket));
     // Before the scope is looked at: the log is to tell who was refused.
     setPrincipal(request, principal);
     const scope = this.reflector.getAllAndOverride<string>(REQUIRED_SCOPE, places);
@@ -55,6 +61,23 @@ export class AuthGuard implements CanActivate {
       throw new InsufficientScopeError(scope ?? '(none is enough)');
     }
     return true;
+  }
+
+  /**
+   * Who makes a request, by the credential in its headers.
+   * @throws {UnauthenticatedError} and others of `auth-errors`, when it has none that is valid
+   */
+  async identify(request: Request): Promise<Principal> {
+    const principal = await this.authenticate(credentialOf(request));
+    if (!principal) throw this.failure(request);
+    return principal;
+  }
+
+  private async identifyByTicket(request: Request, ticket: unknown): Promise<Principal> {
+    if (hasCredential(request)) throw new AmbiguousCredentialsError();
+    const principal = typeof ticket === 'string' ? await this.tickets.claim(ticket) : undefined;
+    if (!principal) throw this.failure(request);
+    return principal;
   }
 
   private failure({ ip = '' }: Request): Error {
@@ -73,7 +96,8 @@ export class AuthGuard implements CanActivate {
     if (!record || !right || record.revokedAt || (record.expiresAt && record.expiresAt.getTime() <= now)) {
       return undefined;
     }
-    return { ownerId: record.ownerId, actor: `key:${record.id}`, scopes: record.scopes };
+    const { ownerId, scopes, expiresAt } = record;
+    return { ownerId, actor: `key:${record.id}`, scopes, ...(expiresAt ? { expiresAt } : {}) };
   }
 
   /** What is remembered is of use to the right secret alone: a wrong one takes as long as an unknown id. */
@@ -93,6 +117,11 @@ export class AuthGuard implements CanActivate {
 /** Whether two hashes are equal, in the same time for all that are not. */
 function isSame(one: string, other: string): boolean {
   return timingSafeEqual(Buffer.from(one, 'hex'), Buffer.from(other, 'hex'));
+}
+
+/** Whether a request brings a credential in its headers, right or wrong. */
+export function hasCredential({ headers }: Pick<Request, 'headers'>): boolean {
+  return headers['authorization'] !== undefined || headers['x-api-key'] !== undefined;
 }
 
 function credentialOf({ headers, raw }: Request): string {

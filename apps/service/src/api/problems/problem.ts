@@ -8,6 +8,7 @@ export const PROBLEMS = {
   'too-many-tasks': { status: 400, title: 'The job has too many tasks' },
   unauthenticated: { status: 401, title: 'A valid credential is needed' },
   'insufficient-scope': { status: 403, title: 'The credential does not allow this' },
+  'origin-not-allowed': { status: 403, title: 'The origin may not connect' },
   'not-found': { status: 404, title: 'Not found' },
   'method-not-allowed': { status: 405, title: 'The address does not take this method' },
   'not-acceptable': { status: 406, title: 'Only JSON is answered' },
