@@ -1,5 +1,6 @@
 import { createApiKey, hashSecret, type Scope } from '@app/platform/auth/api-key.js';
 import type { ApiKeyRecord, ApiKeyStore } from '@app/platform/prisma/api-key-store.js';
+import type { TicketStore } from '@app/platform/prisma/ticket-store.js';
 
 /** Keys in memory, and how often they were asked for. */
 export class KeysInMemory implements Pick<ApiKeyStore, 'find'> {
@@ -19,3 +20,6 @@ export class KeysInMemory implements Pick<ApiKeyStore, 'find'> {
     return { id, text };
   }
 }
+
+/** Where no ticket was issued. */
+export const noTickets = { claim: async () => undefined } as unknown as TicketStore;

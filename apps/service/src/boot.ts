@@ -9,6 +9,8 @@ import { answerInTime } from './api/answers-in-time.js';
 import { addHeaders, requestIdOf } from './api/answer-headers.js';
 import { ServiceState } from './api/health/service-state.js';
 import { parseJson } from './api/parse-json.js';
+import { WebSocketRequest } from './api/live/websocket-request.js';
+import { WebSockets } from './api/live/web-sockets.js';
 import { answerProblem } from './api/problems/answer-problem.js';
 import { refuseAddress, refuseConnection } from './api/problems/connection-problems.js';
 import { KnownRoutes } from './api/problems/known-routes.js';
@@ -36,6 +38,7 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
     requestTimeout: config.REQUEST_TIMEOUT,
     // A head needs no such time, and whoever sends one byte after another shall not have it.
     http: {
+      IncomingMessage: WebSocketRequest,
       headersTimeout: Math.min(config.REQUEST_TIMEOUT, LONGEST_HEAD_MS),
       connectionsCheckingInterval: 1000,
     },
@@ -64,7 +67,10 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
   if (config.servesApi) answerInTime(app.getHttpAdapter().getInstance(), () => app.get(Database).answers());
   sendAwayWhenStopping(app);
   if (config.CORS_ORIGINS) allowOrigins(app, config.CORS_ORIGINS);
-  if (config.servesApi) serveOpenApi(app);
+  if (config.servesApi) {
+    serveOpenApi(app);
+    app.get(WebSockets).listen(app.getHttpAdapter().getInstance());
+  }
   try {
     await app.listen(config.PORT, config.HOST);
   } catch (error) {
@@ -85,6 +91,7 @@ function allowOrigins(app: NestFastifyApplication, origins: string[]): void {
       'Content-Type',
       'Idempotency-Key',
       'If-None-Match',
+      'Last-Event-ID',
       'X-Request-Id',
     ],
     exposedHeaders: ['ETag', 'Location', 'Idempotency-Replayed', 'Retry-After', 'X-Request-Id'],

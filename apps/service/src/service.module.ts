@@ -20,6 +20,10 @@ import { JobTypesController } from './api/job-types/job-types.controller.js';
 import { Cursors } from './api/jobs/cursors.js';
 import { EventsController } from './api/jobs/events.controller.js';
 import { JobsController } from './api/jobs/jobs.controller.js';
+import { EventStreams } from './api/live/event-streams.js';
+import { LiveConnections } from './api/live/live-connections.js';
+import { LiveController } from './api/live/live.controller.js';
+import { WebSockets } from './api/live/web-sockets.js';
 import { PausesController } from './api/pauses/pauses.controller.js';
 import { ResolveController } from './api/jobs/resolve.controller.js';
 import { KnownRoutes } from './api/problems/known-routes.js';
@@ -69,13 +73,14 @@ export class ServiceModule {
               PausesController,
               WorkersController,
               ApiKeysController,
+              LiveController,
             ]
           : []),
       ],
       providers: [
         ServiceState,
         OpenRequests,
-        ...(config.servesApi ? [Cursors] : []),
+        ...(config.servesApi ? [Cursors, LiveConnections, EventStreams, WebSockets] : []),
         ...(config.METRICS_PORT === undefined ? [] : [MetricsServer]),
         KnownRoutes,
         { provide: APP_INTERCEPTOR, useClass: RateLimited },

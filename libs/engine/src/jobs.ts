@@ -15,6 +15,7 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { CancelBus } from './cancellation/cancel-bus.js';
+import { LivePoke } from './live/live-poke.js';
 import { AdmissionPoke } from './queue/admission-poke.js';
 import { Quotas } from './quotas.js';
 import { QueueRoom } from './queue/queue-room.js';
@@ -47,6 +48,7 @@ export class Jobs {
     private readonly room: QueueRoom,
     private readonly poke: AdmissionPoke,
     private readonly bus: CancelBus,
+    private readonly live: LivePoke,
     private readonly database: Database,
     private readonly quotas: Quotas,
     @Inject(CONFIG) private readonly config: Config,
@@ -96,6 +98,7 @@ export class Jobs {
       : await this.acceptWithin(job);
     if (accepted.kind === 'duplicate') throw await this.duplicate(by.ownerId, accepted.jobId, tx);
     if (accepted.kind === 'accepted') {
+      this.live.poke();
       const { queue, units, direct } = job;
       this.sender.sendSoon(
         units.slice(0, direct).map(({ taskId, kind }) => ({ taskId, kind, queue, epoch: 1 })),
@@ -151,6 +154,7 @@ export class Jobs {
     const canceled = await cancelJob(this.database.main, ownerId, jobId, by);
     if (!canceled) return undefined;
     if (canceled.kind === 'refused') return canceled;
+    this.live.poke();
     // Published first, and not waited for: the row is committed, so the message is only for speed.
     if (canceled.kind === 'canceled') void this.bus.publish({ jobId, generation: canceled.generation });
     const job = await this.queries.find(ownerId, jobId);
@@ -170,6 +174,7 @@ export class Jobs {
     if (moved?.kind === 'expires-before') {
       throw new InvalidJobError([{ pointer: '/runAt', message: EXPIRES_BEFORE_DUE }]);
     }
+    this.live.poke();
     return moved?.kind === 'rescheduled' ? this.answer('rescheduled', ownerId, jobId) : moved;
   }
 
@@ -183,6 +188,7 @@ export class Jobs {
     if (retried?.kind === 'duplicate') throw await this.duplicate(ownerId, retried.jobId);
     if (retried?.kind !== 'retried') return retried;
     this.poke.poke();
+    this.live.poke();
     return this.answer('retried', ownerId, jobId);
   }
 
@@ -192,6 +198,7 @@ export class Jobs {
    */
   async resolve(jobId: string, resolution: Resolution, by: { actor: string }) {
     const resolved = await resolveJob(this.database.main, jobId, resolution, by.actor);
+    this.live.poke();
     return resolved?.kind === 'resolved' ? this.answer('resolved', resolved.ownerId, jobId) : resolved;
   }
 

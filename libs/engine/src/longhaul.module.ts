@@ -26,6 +26,10 @@ import { TaskWrites } from './execution/task-writes.js';
 import { WorkerIdentity } from './execution/worker-identity.js';
 import { Explainer } from './explain.js';
 import { Jobs } from './jobs.js';
+import { LiveFeed } from './live/live-feed.js';
+import { LiveKey } from './live/live-key.js';
+import { LivePoke } from './live/live-poke.js';
+import { LiveUpdates } from './live/live-updates.js';
 import { Pauses } from './pauses.js';
 import { Quotas } from './quotas.js';
 import { Admission } from './queue/admission.js';
@@ -134,6 +138,10 @@ export class LonghaulModule {
         QueueRoom,
         AdmissionPoke,
         CancelBus,
+        LivePoke,
+        LiveKey,
+        LiveFeed,
+        LiveUpdates,
         Quotas,
         Jobs,
         Explainer,
@@ -143,7 +151,15 @@ export class LonghaulModule {
         ...(sandboxed ? [SandboxedTask] : []),
         ...(works || sandboxed ? jobTypes : []),
       ],
-      exports: [Jobs, Explainer, Pauses, Workers, JobTypeRegistry, ...(works ? [EngineHealth] : [])],
+      exports: [
+        Jobs,
+        LiveUpdates,
+        Explainer,
+        Pauses,
+        Workers,
+        JobTypeRegistry,
+        ...(works ? [EngineHealth] : []),
+      ],
     };
   }
 }

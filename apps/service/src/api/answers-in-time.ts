@@ -19,7 +19,8 @@ export function answerInTime(server: FastifyInstance, answers: () => Promise<boo
     let timer: NodeJS.Timeout | undefined;
     const look = async () => {
       const alive = await answers();
-      if (reply.sent || reply.raw.destroyed) return;
+      // What is being told event by event was answered when its head was.
+      if (reply.sent || reply.raw.headersSent || reply.raw.destroyed) return;
       if (alive) timer = setTimeout(() => void look(), PATIENCE_MS);
       else {
         const problem = problemOf(

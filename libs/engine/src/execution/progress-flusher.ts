@@ -3,6 +3,7 @@ import type { Json } from '@app/core';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { isBadData } from '@app/platform/prisma/sql-errors.js';
+import { LivePoke } from '../live/live-poke.js';
 import { type ProgressMember, reportProgress } from '../store/task-progress.js';
 
 /** At most four statements a second for the whole process, however often handlers report. */
@@ -17,6 +18,7 @@ export class ProgressFlusher {
 
   constructor(
     private readonly database: Database,
+    private readonly live: LivePoke,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -52,6 +54,7 @@ export class ProgressFlusher {
   private async write(members: ProgressMember[]): Promise<void> {
     try {
       const busy = await reportProgress(this.database.hot, members);
+      this.live.poke();
       for (const member of members) if (busy.has(member.taskId)) this.keep(member);
     } catch (error) {
       // Progress is a value that the next report replaces: nothing is lost but a moment.

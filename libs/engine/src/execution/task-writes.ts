@@ -6,6 +6,7 @@ import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { isBadData, isOutage, isRaceLost } from '@app/platform/prisma/sql-errors.js';
+import { LivePoke } from '../live/live-poke.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import { Batcher } from '../store/batcher.js';
 import { type ClaimedTask, type ClaimMember, type ClaimResult, claimTasks } from '../store/claim-tasks.js';
@@ -29,17 +30,26 @@ export class TaskWrites {
     private readonly database: Database,
     private readonly identity: WorkerIdentity,
     private readonly metrics: EngineMetrics,
+    live: LivePoke,
     types: JobTypeRegistry,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.claims = new Batcher(
       (member) => member.taskId,
-      (members) => claimTasks(database.hot, members, identity.id, config.LEASE, types.versions),
+      async (members) => {
+        const claimed = await claimTasks(database.hot, members, identity.id, config.LEASE, types.versions);
+        live.poke();
+        return claimed;
+      },
     );
     this.finishes = new Batcher(
       (member) => member.taskId,
-      (members) => finishTasks(database.hot, members, identity.actor),
+      async (members) => {
+        const finished = await finishTasks(database.hot, members, identity.actor);
+        live.poke();
+        return finished;
+      },
     );
   }
 

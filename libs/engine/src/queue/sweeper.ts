@@ -8,6 +8,7 @@ import { Redis } from '@app/platform/redis/redis.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
 import { EngineHealth } from '../execution/engine-health.js';
 import { EngineMetrics } from '../execution/engine-metrics.js';
+import { LivePoke } from '../live/live-poke.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import {
   type DueTask,
@@ -58,6 +59,7 @@ export class Sweeper {
     private readonly others: AdmissionPoke,
     private readonly types: JobTypeRegistry,
     private readonly bus: CancelBus,
+    private readonly live: LivePoke,
     private readonly redis: Redis,
     private readonly metrics: EngineMetrics,
     private readonly health: EngineHealth,
@@ -140,6 +142,7 @@ export class Sweeper {
       for (const job of await failOverdueJobs(this.database.main, overdue)) await this.bus.publish(job);
     }
     if (starting.length > 0) await startDueJobs(this.database.main, starting);
+    if (due.length > 0) this.live.poke();
     return due.length;
   }
 
@@ -193,6 +196,7 @@ export class Sweeper {
         }
       }),
     );
+    this.live.poke();
     for (const task of tasks) {
       const result = results.get(task.taskId);
       if (result?.kind !== 'applied') continue;

@@ -13,7 +13,8 @@ export interface ProgressMember {
 /**
  * Writes the progress of attempts and rolls it up into their jobs, one row and one version per job. A task keeps
  * the greatest value over its attempts; a job shows at most 99 before it is completed, and 0 while its plan
- * still adds tasks. Answers the tasks whose job was locked: they are to be written with the next flush.
+ * still adds tasks. Each of them leaves a mark for the live feed. Answers the tasks whose job was locked: they are to be
+ * written with the next flush.
  */
 export async function reportProgress(sql: Sql, members: ProgressMember[]): Promise<Set<string>> {
   const rows = members.map(({ taskId, fence, percent, detail }) => ({ id: taskId, fence, percent, detail }));
@@ -45,6 +46,9 @@ export async function reportProgress(sql: Sql, members: ProgressMember[]): Promi
         detail = COALESCE(s.detail, jobs.detail)
       FROM j JOIN summed s ON s.job_id = j.id
       WHERE jobs.id = j.id AND (COALESCE(s.gained, 0) > 0 OR s.detail IS NOT NULL)
+      RETURNING jobs.id, jobs.generation, jobs.version, jobs.progress
+    ), marked AS (
+      INSERT INTO progress_marks (job_id, generation, version, progress) SELECT id, generation, version, progress FROM upj
     )
     SELECT m.id::text AS id FROM m WHERE m.job_id NOT IN (SELECT id FROM j)
       AND EXISTS (SELECT FROM jobs WHERE jobs.id = m.job_id AND jobs.status = 'active')`;

@@ -20,6 +20,7 @@ import { hiderOf } from '@app/platform/config/log-rules.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { inTime } from '../execution/in-time.js';
+import { LivePoke } from '../live/live-poke.js';
 import { EngineMetrics } from '../execution/engine-metrics.js';
 import { WorkerIdentity } from '../execution/worker-identity.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
@@ -69,6 +70,7 @@ export class Finalizer {
     private readonly identity: WorkerIdentity,
     private readonly metrics: EngineMetrics,
     private readonly exits: ExitRunner,
+    private readonly live: LivePoke,
     @Inject(CATALOG) private readonly catalog: CatalogClient,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -235,7 +237,10 @@ export class Finalizer {
 
   private async end(job: DueFinalization, error: JobFailure | null): Promise<void> {
     const ended = await endFinalization(this.database.main, job, this.identity.actor, error);
-    if (ended) this.exits.poke();
+    if (ended) {
+      this.exits.poke();
+      this.live.poke();
+    }
     if (ended && error)
       this.logger.warn({ jobId: job.jobId, code: error.code }, 'a job failed while it was finalized');
   }

@@ -9,8 +9,10 @@ import { fenceLostStops } from '../store/cancel-stops.js';
 import { type DueFinalization, renewTurn, takeDueFinalizations } from '../store/finalization.js';
 import { noteOverdueFinalizations } from '../store/overdue-finalizations.js';
 import { deleteOldKeys } from '../store/idempotency-keys.js';
+import { deleteOldMarks } from '../store/read-feed.js';
 import { deleteEndedPauses } from '../store/pauses.js';
 import { deleteOldJobs, deleteOldWorkers } from '../store/retention.js';
+import { KEEP_MARKS_MS } from '../live/live-subscription.js';
 import { inTime } from '../execution/in-time.js';
 import { ExitRunner } from './exit-runner.js';
 import { FinalizePoke } from './finalize-poke.js';
@@ -26,6 +28,8 @@ const DELETE_BATCHES = 4;
 const KEY_BATCHES = 40;
 /** Finalizations that are told of in one tick for taking too long. */
 const OVERDUE = 100;
+/** Marks of progress that are deleted in one tick: more than are made between two. */
+const DELETE_MARKS = 20_000;
 
 /**
  * The scheduled module: finalizes jobs, mends what has drifted from the tasks, and forgets old jobs. Its cron fires in every
@@ -163,6 +167,7 @@ export class Syncer {
   private async forget(): Promise<void> {
     const { RETENTION, LEASE } = this.config;
     await deleteEndedPauses(this.database.main);
+    await deleteOldMarks(this.database.main, KEEP_MARKS_MS, DELETE_MARKS);
     await deleteOldWorkers(this.database.main, Math.max(RETENTION, 10 * LEASE));
     for (let batch = 0; batch < KEY_BATCHES && !this.stopping.signal.aborted; batch++) {
       if ((await deleteOldKeys(this.database.main, DELETE_BATCH)) < DELETE_BATCH) break;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { Reflector } from '@nestjs/core';
 import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
-import { KeysInMemory } from '../../../../test/support/keys-in-memory.js';
+import { KeysInMemory, noTickets } from '../../../../test/support/keys-in-memory.js';
 import type { ApiKeyStore } from '../prisma/api-key-store.js';
 import { createApiKey, type Scope, SCOPES } from './api-key.js';
 import {
@@ -39,7 +39,7 @@ describe('the guard', () => {
   beforeEach(() => {
     jest.useFakeTimers({ now: Date.UTC(2030, 0, 1) });
     keys = new KeysInMemory();
-    guard = new AuthGuard(new Reflector(), new Credentials(keys as unknown as ApiKeyStore, null));
+    guard = new AuthGuard(new Reflector(), new Credentials(keys as unknown as ApiKeyStore, noTickets, null));
   });
   afterEach(() => {
     jest.useRealTimers();

@@ -2,7 +2,7 @@ import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/com
 import { Reflector } from '@nestjs/core';
 import { InsufficientScopeError } from './auth-errors.js';
 import { type CredentialRequest, Credentials } from './credentials.js';
-import { IS_PUBLIC, REQUIRED_SCOPE } from './principal.js';
+import { IS_PUBLIC, REQUIRED_SCOPE, TAKES_TICKETS } from './principal.js';
 
 /**
  * Lets through who has the scope that the route names, and nobody else. A guard and not a middleware:
@@ -19,7 +19,11 @@ export class AuthGuard implements CanActivate {
     const places = [context.getHandler(), context.getClass()];
     if (this.reflector.getAllAndOverride<boolean>(IS_PUBLIC, places)) return true;
     const request = context.switchToHttp().getRequest<CredentialRequest>();
-    const { scopes } = await this.credentials.principalOf(request);
+    const takesTickets = this.reflector.getAllAndOverride<boolean>(TAKES_TICKETS, places) ?? false;
+    const ticket = takesTickets ? request.query?.['ticket'] : undefined;
+    const { scopes } = await (ticket === undefined
+      ? this.credentials.principalOf(request)
+      : this.credentials.principalOfTicket(request, ticket));
     const scope = this.reflector.getAllAndOverride<string>(REQUIRED_SCOPE, places);
     if (scope === undefined || !(scopes.includes(scope) || scopes.includes('admin'))) {
       throw new InsufficientScopeError(scope ?? '(none is enough)');

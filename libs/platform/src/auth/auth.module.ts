@@ -4,6 +4,7 @@ import type { Config } from '../config/config.js';
 import { CONFIG } from '../config/config.module.js';
 import { type Logger, LOGGER } from '../observability/logger.js';
 import { ApiKeyStore } from '../prisma/api-key-store.js';
+import { TicketStore } from '../prisma/ticket-store.js';
 import { DatabaseModule } from '../prisma/database.module.js';
 import { AuthGuard } from './auth.guard.js';
 import { Credentials, JWT_VERIFIER } from './credentials.js';
@@ -14,6 +15,7 @@ import { jwtVerifierOf } from './jwt-verifier.js';
   imports: [DatabaseModule],
   providers: [
     ApiKeyStore,
+    TicketStore,
     {
       provide: JWT_VERIFIER,
       inject: [CONFIG, LOGGER],
@@ -22,6 +24,6 @@ import { jwtVerifierOf } from './jwt-verifier.js';
     Credentials,
     { provide: APP_GUARD, useClass: AuthGuard },
   ],
-  exports: [ApiKeyStore, Credentials],
+  exports: [ApiKeyStore, TicketStore, Credentials],
 })
 export class AuthModule {}

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import { KeysInMemory } from '../../../../test/support/keys-in-memory.js';
+import { KeysInMemory, noTickets } from '../../../../test/support/keys-in-memory.js';
 import type { ApiKeyStore } from '../prisma/api-key-store.js';
 import { AddressNotAllowedError } from './auth-errors.js';
 import { Credentials } from './credentials.js';
@@ -11,7 +11,7 @@ let credentials: Credentials;
 beforeEach(() => {
   jest.useFakeTimers({ now: Date.UTC(2030, 0, 1) });
   keys = new KeysInMemory();
-  credentials = new Credentials(keys as unknown as ApiKeyStore, null);
+  credentials = new Credentials(keys as unknown as ApiKeyStore, noTickets, null);
 });
 afterEach(() => {
   jest.useRealTimers();

@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { type ApiKeyRecord, ApiKeyStore } from '../prisma/api-key-store.js';
+import { TicketStore } from '../prisma/ticket-store.js';
 import { hashSecret, parseApiKey } from './api-key.js';
 import {
   AddressNotAllowedError,
@@ -28,6 +29,7 @@ export interface CredentialRequest {
   headers: Record<string, string | string[] | undefined>;
   /** The address of who asks. */
   ip?: string;
+  query?: Record<string, unknown>;
   /** Node's own request; it has what `headers` leaves out of a header that came twice. */
   raw?: { headersDistinct: Record<string, string[] | undefined> };
 }
@@ -40,6 +42,7 @@ export class Credentials {
 
   constructor(
     private readonly keys: ApiKeyStore,
+    private readonly tickets: TicketStore,
     @Inject(JWT_VERIFIER) private readonly tokens: JwtVerifier | null,
   ) {}
 
@@ -59,6 +62,18 @@ export class Credentials {
     if (record && record.allowedCidrs.length > 0 && !isWithin(request.ip ?? '', record.allowedCidrs)) {
       throw new AddressNotAllowedError();
     }
+    return principal;
+  }
+
+  /**
+   * Who makes a request with a ticket in place of a credential; it is used up.
+   * @throws {UnauthenticatedError | AmbiguousCredentialsError | TooManyFailuresError}
+   */
+  async principalOfTicket(request: CredentialRequest, ticket: unknown): Promise<Principal> {
+    if (hasCredential(request)) throw new AmbiguousCredentialsError();
+    const principal = typeof ticket === 'string' ? await this.tickets.claim(ticket) : undefined;
+    if (!principal) throw this.failure(request);
+    setPrincipal(request, principal);
     return principal;
   }
 
@@ -111,6 +126,11 @@ function holds(record: ApiKeyRecord | null): record is ApiKeyRecord {
 /** Whether two hashes are equal, in the same time for all that are not. */
 function isSame(one: string, other: string): boolean {
   return timingSafeEqual(Buffer.from(one, 'hex'), Buffer.from(other, 'hex'));
+}
+
+/** Whether a request brings a credential in its headers, right or wrong. */
+export function hasCredential({ headers }: Pick<CredentialRequest, 'headers'>): boolean {
+  return headers['authorization'] !== undefined || headers['x-api-key'] !== undefined;
 }
 
 function credentialOf({ headers, raw }: CredentialRequest): string {

@@ -40,6 +40,11 @@ export const CurrentPrincipal = createParamDecorator(
 export const IS_PUBLIC = 'longhaul:public';
 export const REQUIRED_SCOPE = 'longhaul:scope';
 
+export const TAKES_TICKETS = 'longhaul:tickets';
+
+/** Lets a ticket in the query stand for a credential: browsers send no header of ours with an EventSource. */
+export const TakesTickets = () => SetMetadata(TAKES_TICKETS, true);
+
 /** Lets anybody use a route. */
 export const Public = () => SetMetadata(IS_PUBLIC, true);
 

@@ -90,6 +90,16 @@ export class ApiKeyStore {
     return this.database.main.apiKey.findUnique({ where: { id } });
   }
 
+  /** Which of these keys are valid now. */
+  async valid(ids: string[]): Promise<Set<string>> {
+    const now = new Date();
+    const found = await this.database.main.apiKey.findMany({
+      select: { id: true },
+      where: { id: { in: ids }, revokedAt: null, OR: [{ expiresAt: null }, { expiresAt: { gt: now } }] },
+    });
+    return new Set(found.map(({ id }) => id));
+  }
+
   issue(input: NewApiKey): Promise<ApiKeySummary & { text: string }> {
     return issueApiKey(this.database.main, input);
   }

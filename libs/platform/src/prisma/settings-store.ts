@@ -16,4 +16,11 @@ export class SettingsStore {
       SELECT value FROM settings WHERE key = ${key}`;
     return Buffer.from(row?.value ?? made, 'base64url');
   }
+
+  /** A fact; undefined when nobody has stated it. */
+  async find(key: string): Promise<string | undefined> {
+    const [row] = await this.database.main.$queryRaw<{ value: string }[]>`
+      SELECT value FROM settings WHERE key = ${key}`;
+    return row?.value;
+  }
 }

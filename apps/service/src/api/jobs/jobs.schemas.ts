@@ -200,8 +200,11 @@ export const ListQuery = z
   });
 export type ListQuery = z.output<typeof ListQuery>;
 
-/** The query of the lists of a job: its tasks, its ledger. */
-export const PageQuery = strict({ limit, cursor }, NO_PARAMETER);
+/** The parameters of a page. */
+export const PAGE_PARAMETERS = { limit, cursor };
+
+/** The query of the list of a job's tasks. */
+export const PageQuery = strict(PAGE_PARAMETERS, NO_PARAMETER);
 export type PageQuery = z.output<typeof PageQuery>;
 
 /** A key that makes a repeated submit safe: printable ASCII. */

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { headersOf, requestIdOf } from '../answer-headers.js';
 import { answerProblem, bodyOf } from './answer-problem.js';
@@ -20,7 +21,26 @@ const LINGER_MS = 1000;
 export function refuseConnection(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed || socket.writableEnded) return;
   if (!socket.writable) return void socket.destroy(error);
-  socket.end(answerOf(problemOfConnection(error.code)));
+  hangUp(socket, answerOf(problemOfConnection(error.code), requestIdOf({ headers: {} })));
+}
+
+/** Answers a request for an upgrade that is not taken. */
+export function refuseUpgrade(
+  socket: Duplex,
+  problem: Problem,
+  requestId: string,
+  retryAfter = problem.status === 503 ? 1 : undefined,
+): void {
+  if (socket.destroyed || socket.writableEnded) return;
+  const more = {
+    ...(problem.status === 401 ? { 'WWW-Authenticate': 'Bearer realm="longhaul"' } : {}),
+    ...(retryAfter === undefined ? {} : { 'Retry-After': String(Math.ceil(retryAfter)) }),
+  };
+  hangUp(socket, answerOf(problem, requestId, more));
+}
+
+function hangUp(socket: Duplex, answer: string): void {
+  socket.end(answer);
   const late = setTimeout(() => socket.destroy(), LINGER_MS);
   socket.once('close', () => clearTimeout(late));
   socket.resume();
@@ -36,15 +56,14 @@ function problemOfConnection(code: string | undefined): Problem {
   return problemOf('malformed-request', 'This is not a valid HTTP request.');
 }
 
-function answerOf(problem: Problem): string {
-  const requestId = requestIdOf({ headers: {} });
+function answerOf(problem: Problem, requestId: string, more: Record<string, string> = {}): string {
   const body = bodyOf(problem, requestId);
   return [
     `HTTP/1.1 ${problem.status} ${problem.title}`,
     'Content-Type: application/problem+json',
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Connection: close',
-    ...Object.entries(headersOf(requestId)).map(([name, value]) => `${name}: ${value}`),
+    ...Object.entries({ ...headersOf(requestId), ...more }).map(([name, value]) => `${name}: ${value}`),
     '',
     body,
   ].join('\r\n');

@@ -9,6 +9,7 @@ export const PROBLEMS = {
   unauthenticated: { status: 401, title: 'A valid credential is needed' },
   'insufficient-scope': { status: 403, title: 'The credential does not allow this' },
   'address-not-allowed': { status: 403, title: 'The key may not be used from there' },
+  'origin-not-allowed': { status: 403, title: 'The origin may not connect' },
   'not-found': { status: 404, title: 'Not found' },
   'method-not-allowed': { status: 405, title: 'The address does not take this method' },
   'not-acceptable': { status: 406, title: 'Only JSON is answered' },

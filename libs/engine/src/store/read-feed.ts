@@ -1,0 +1,172 @@
+import type { JobEventKind, JobStatus } from '@app/core';
+import { Prisma, type Sql } from '@app/platform/prisma/database.js';
+
+/** A row of the ledger, or a mark of progress, of a job as it is now. */
+export interface FeedRow {
+  seq: bigint;
+  kind: JobEventKind | 'progress';
+  jobId: string;
+  ownerId: string;
+  type: string;
+  generation: number;
+  version: number;
+  at: Date;
+  /** Of a row of tasks. */
+  tasks: (string | { id: string; attempt?: number })[] | null;
+  /** Of a mark. */
+  progress: number | null;
+  /** The job as it is. */
+  job: { status: JobStatus; generation: number; progress: number };
+}
+
+/** What was read between two looks. Undefined rows: they were more than anybody wants one by one. */
+export interface FeedWindow {
+  /** The look itself, as a `pg_snapshot`. */
+  snapshot: string;
+  rows: FeedRow[] | undefined;
+}
+
+interface Asked {
+  /** Of these owners alone. */
+  owners: string[];
+  /** What was seen before, as a `pg_snapshot`. */
+  after: string;
+  /** The same of marks of progress; left out: none are read. */
+  marksAfter?: string;
+  /** Reads no more than was to be seen at an earlier look; default: all that is there. */
+  upTo?: string;
+  most: number;
+}
+
+interface Row extends Omit<FeedRow, 'job' | 'seq'> {
+  snapshot: string;
+  seq: bigint | null;
+  jobStatus: JobStatus;
+  jobGeneration: number;
+  jobProgress: number;
+}
+
+/** A look that sees nothing but who has committed by now. */
+export async function lookAtTransactions(sql: Sql): Promise<string> {
+  const [row] = await sql.$queryRaw<{ snapshot: string }[]>`SELECT pg_current_snapshot()::text AS snapshot`;
+  return row?.snapshot ?? '';
+}
+
+/**
+ * Reads what was committed since an earlier look, by when it becomes to be seen and not by its number: a transaction that
+ * was open at that look, and has committed since, is read now. Those are named one by one, so that one that stays
+ * open for hours costs nothing. Within a job rows come in the order in which they happened, for their numbers are given
+ * under its lock.
+ */
+export async function readFeed(sql: Sql, asked: Asked): Promise<FeedWindow> {
+  const { owners, after, marksAfter, upTo, most } = asked;
+  const until =
+    upTo === undefined ? Prisma.sql`pg_current_snapshot()` : Prisma.sql`${upTo}::text::pg_snapshot`;
+  const events = unseen(
+    Prisma.sql`seq, kind, job_id, generation, version, at, data->'tasks' AS tasks, NULL::smallint AS progress, xid FROM job_events`,
+    after,
+    until,
+  );
+  const marks =
+    marksAfter === undefined
+      ? Prisma.empty
+      : Prisma.sql`UNION ALL ${unseen(
+          Prisma.sql`seq, 'progress', job_id, generation, version, at, NULL::jsonb, progress, xid FROM progress_marks`,
+          marksAfter,
+          until,
+        )}`;
+  // The job is looked up row by row: a join as a whole would read all jobs for a few events.
+  const rows = await sql.$queryRaw<Row[]>`
+    SELECT s.snapshot, r.seq, r.kind, r.job_id::text AS "jobId", r.generation, r.version, r.at, r.tasks, r.progress,
+      r.owner_id AS "ownerId", r.type, r.status AS "jobStatus", r.job_generation AS "jobGeneration", r.job_progress AS "jobProgress"
+    FROM (SELECT pg_current_snapshot()::text AS snapshot) s LEFT JOIN LATERAL (
+      SELECT e.*, j.owner_id, j.type, j.status, j.generation AS job_generation, j.progress AS job_progress
+      FROM (${events} ${marks}) e CROSS JOIN LATERAL (
+        SELECT owner_id, type, status, generation, progress FROM jobs
+        WHERE id = e.job_id AND owner_id = ANY(${owners}::text[]) OFFSET 0
+      ) j
+      LIMIT ${most + 1}
+    ) r ON true
+    ORDER BY r.seq`;
+  const snapshot = rows[0]?.snapshot ?? '';
+  const found = rows.filter((row) => row.seq !== null);
+  return { snapshot, rows: found.length > most ? undefined : found.map(toRow) };
+}
+
+/** Of a range with both ends Postgres expects few rows, so that the index is used whatever the table has become. */
+function unseen(columns: Prisma.Sql, after: string, until: Prisma.Sql): Prisma.Sql {
+  const seen = Prisma.sql`${after}::text::pg_snapshot`;
+  return Prisma.sql`(
+      SELECT ${columns} WHERE xid >= pg_snapshot_xmax(${seen}) AND xid < pg_snapshot_xmax(${until})
+        AND pg_visible_in_snapshot(xid, ${until})
+    ) UNION ALL (
+      SELECT ${columns} WHERE xid = ANY(ARRAY(SELECT pg_snapshot_xip(${seen}))) AND pg_visible_in_snapshot(xid, ${until})
+    )`;
+}
+
+function toRow({ snapshot: _snapshot, jobStatus, jobGeneration, jobProgress, seq, ...row }: Row): FeedRow {
+  return {
+    ...row,
+    seq: seq ?? 0n,
+    job: { status: jobStatus, generation: jobGeneration, progress: jobProgress },
+  };
+}
+
+/** The present state of a job, as it is told to who begins to listen. */
+export interface PresentJob {
+  jobId: string;
+  type: string;
+  status: JobStatus;
+  progress: number;
+  version: number;
+  generation: number;
+  at: Date;
+}
+
+const PRESENT = Prisma.sql`id::text AS "jobId", type, status, progress, version, generation,
+  COALESCE(finished_at, started_at, created_at) AS at`;
+
+/** The owner's jobs of these ids; those that are not there, or of somebody else, are left out. */
+export async function readPresent(sql: Sql, ownerId: string, jobIds: string[]): Promise<PresentJob[]> {
+  return sql.$queryRaw`
+    SELECT ${PRESENT} FROM jobs WHERE id = ANY(${jobIds}::uuid[]) AND owner_id = ${ownerId} ORDER BY id`;
+}
+
+/** The owner's open jobs, newest first, of some types or of all. */
+export async function readOpen(
+  sql: Sql,
+  ownerId: string,
+  types: string[] | undefined,
+  limit: number,
+): Promise<PresentJob[]> {
+  return sql.$queryRaw`
+    SELECT ${PRESENT} FROM jobs
+    WHERE owner_id = ${ownerId} AND finished_at IS NULL AND (${types === undefined} OR type = ANY(${types ?? []}::text[]))
+    ORDER BY created_at DESC, id DESC LIMIT ${limit}`;
+}
+
+/** Rows of the ledger of one job of the owner, after a version and a row. */
+export async function readJobFeed(
+  sql: Sql,
+  ownerId: string,
+  jobId: string,
+  after: { version: number; seq: bigint },
+  limit: number,
+): Promise<FeedRow[]> {
+  const rows = await sql.$queryRaw<Row[]>`
+    SELECT '' AS snapshot, e.seq, e.kind, e.job_id::text AS "jobId", e.generation, e.version, e.at, e.data->'tasks' AS tasks,
+      NULL::int AS progress, j.owner_id AS "ownerId", j.type, j.status AS "jobStatus", j.generation AS "jobGeneration",
+      j.progress AS "jobProgress"
+    FROM jobs j JOIN job_events e ON e.job_id = j.id
+    WHERE j.id = ${jobId}::uuid AND j.owner_id = ${ownerId} AND e.seq > ${after.seq} AND e.version > ${after.version}
+    ORDER BY e.seq LIMIT ${limit}`;
+  return rows.map(toRow);
+}
+
+/** Marks that were read by all who were to read them are deleted, oldest first, a bounded number at a time. */
+export async function deleteOldMarks(sql: Sql, keepMs: number, limit: number): Promise<number> {
+  return sql.$executeRaw`
+    DELETE FROM progress_marks WHERE seq = ANY(ARRAY(SELECT seq FROM (
+      SELECT seq, at FROM progress_marks ORDER BY seq LIMIT ${limit}
+    ) m WHERE m.at < statement_timestamp() - make_interval(secs => ${keepMs / 1000}::float8)))`;
+}
