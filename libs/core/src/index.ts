@@ -5,6 +5,8 @@ export * from './job/job-errors.js';
 export * from './job/job-state.js';
 export * from './job/job.js';
 export * from './schedule/cron-times.js';
+export * from './schedule/judge-slots.js';
+export * from './schedule/schedule.js';
 export * from './schedule/slots.js';
 export * from './schedule/zone.js';
 export * from './task/backoff.js';

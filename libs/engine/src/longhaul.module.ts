@@ -38,6 +38,12 @@ import { JOB_TYPES, JobTypeRegistry, queuesOf } from './registry/job-type-regist
 import type { SandboxOptions } from './sandbox/sandbox-process.js';
 import { SandboxedTask } from './sandbox/sandboxed-task.js';
 import { SANDBOX, Sandboxes } from './sandbox/sandboxes.js';
+import { Schedules } from './schedules.js';
+import { DeclaredCrons } from './schedules/declared-crons.js';
+import { ScheduleMetrics } from './schedules/schedule-metrics.js';
+import { SchedulePoke } from './schedules/schedule-poke.js';
+import { SlotJobs } from './schedules/slot-jobs.js';
+import { Ticker } from './schedules/ticker.js';
 import { JobQueries } from './store/job-queries.js';
 import { Workers } from './workers.js';
 import { catalogProvider } from './syncer/catalog.provider.js';
@@ -87,6 +93,9 @@ const EXECUTION = [
   Finalizer,
   JobRepairs,
   Syncer,
+  ScheduleMetrics,
+  DeclaredCrons,
+  Ticker,
   TaskRuntime,
 ];
 
@@ -138,12 +147,23 @@ export class LonghaulModule {
         Jobs,
         Explainer,
         Pauses,
+        SlotJobs,
+        SchedulePoke,
+        Schedules,
         Workers,
         ...(works ? [...EXECUTION, { provide: SANDBOX, useValue: sandbox }] : []),
         ...(sandboxed ? [SandboxedTask] : []),
         ...(works || sandboxed ? jobTypes : []),
       ],
-      exports: [Jobs, Explainer, Pauses, Workers, JobTypeRegistry, ...(works ? [EngineHealth] : [])],
+      exports: [
+        Jobs,
+        Explainer,
+        Pauses,
+        Schedules,
+        Workers,
+        JobTypeRegistry,
+        ...(works ? [EngineHealth] : []),
+      ],
     };
   }
 }

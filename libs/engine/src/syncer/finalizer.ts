@@ -36,6 +36,7 @@ import {
 import { CATALOG } from './catalog.provider.js';
 import { catalogBody, isOurRecord } from './catalog-body.js';
 import { CircuitBreaker } from './circuit-breaker.js';
+import { SchedulePoke } from '../schedules/schedule-poke.js';
 import { ExitRunner } from './exit-runner.js';
 
 /** Failures of a job's own summarize or catalog that fail the job. */
@@ -69,6 +70,7 @@ export class Finalizer {
     private readonly identity: WorkerIdentity,
     private readonly metrics: EngineMetrics,
     private readonly exits: ExitRunner,
+    private readonly schedules: SchedulePoke,
     @Inject(CATALOG) private readonly catalog: CatalogClient,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -236,6 +238,7 @@ export class Finalizer {
   private async end(job: DueFinalization, error: JobFailure | null): Promise<void> {
     const ended = await endFinalization(this.database.main, job, this.identity.actor, error);
     if (ended) this.exits.poke();
+    if (ended) this.schedules.jobEnded();
     if (ended && error)
       this.logger.warn({ jobId: job.jobId, code: error.code }, 'a job failed while it was finalized');
   }

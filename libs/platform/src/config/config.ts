@@ -118,6 +118,8 @@ export const ENVIRONMENT = z.object({
   RATE_BURST: count(1_000_000).optional(),
   MAX_OPEN_JOBS: count(9_999_999).optional(),
   MAX_OPEN_TASKS: count(99_999_999).optional(),
+  MAX_SCHEDULES: whole(1000, 1, 9_999_999),
+  SCHEDULE_MIN_INTERVAL: duration('5s', '1s', '1d'),
   DATABASE_URL: url('postgres', 'postgresql'),
   DATABASE_POOL: whole(10, 2, 200),
   REDIS_URL: url('redis', 'rediss'),
