@@ -21,11 +21,10 @@ import { Quotas } from './quotas.js';
 import { QueueRoom } from './queue/queue-room.js';
 import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
-import { type CheckedJob, checkJob, EXPIRES_BEFORE_DUE } from './registry/check-job.js';
 import { type Acceptance, acceptJobs, type NewJob } from './store/accept-jobs.js';
 import { AcceptLanes } from './store/accept-lanes.js';
-import type { DedupeKey } from './store/dedupe-keys.js';
 import { type KeyUse, lookUpKey } from './store/idempotency-keys.js';
+import { type CheckedJob, checkJob, dedupeOf, EXPIRES_BEFORE_DUE } from './registry/check-job.js';
 import { cancelJob } from './store/cancel-job.js';
 import { JobQueries, newJobView } from './store/job-queries.js';
 import { type EventCursor, type LedgerEvent, readLedger } from './store/read-ledger.js';
@@ -89,7 +88,7 @@ export class Jobs {
       ownerId: by.ownerId,
       actor: by.actor,
       idempotency,
-      dedupe: this.dedupeOf(input, by.ownerId),
+      dedupe: dedupeOf(this.types, input, by.ownerId),
       direct: tx ? 0 : this.directly(checked),
     };
     // Inside a transaction of the caller it is alone, and held: nobody tells when that commits.
@@ -238,13 +237,6 @@ export class Jobs {
   private directly({ type, queue, runAt, units }: CheckedJob): number {
     const limited = this.types.isLimited(type) || this.config.MAX_ACTIVE_PER_OWNER !== undefined;
     return limited || runAt !== null ? 0 : this.room.take(queue, units.length);
-  }
-
-  private dedupeOf({ type, dedupeKey }: JobInput, ownerId: string): DedupeKey[] {
-    return [
-      ...(dedupeKey === undefined ? [] : [{ scope: `owner ${ownerId}`, key: dedupeKey }]),
-      ...(this.types.find(type)?.exclusive === 'refuse' ? [{ scope: 'type', key: type }] : []),
-    ];
   }
 
   /** Accepts a job if its owner may have more open. One that was accepted before is no more. */

@@ -42,6 +42,12 @@ import { JOB_TYPES, JobTypeRegistry, queuesOf } from './registry/job-type-regist
 import type { SandboxOptions } from './sandbox/sandbox-process.js';
 import { SandboxedTask } from './sandbox/sandboxed-task.js';
 import { SANDBOX, Sandboxes } from './sandbox/sandboxes.js';
+import { Schedules } from './schedules.js';
+import { DeclaredCrons } from './schedules/declared-crons.js';
+import { ScheduleMetrics } from './schedules/schedule-metrics.js';
+import { SchedulePoke } from './schedules/schedule-poke.js';
+import { SlotJobs } from './schedules/slot-jobs.js';
+import { Ticker } from './schedules/ticker.js';
 import { JobQueries } from './store/job-queries.js';
 import { Workers } from './workers.js';
 import { catalogProvider } from './syncer/catalog.provider.js';
@@ -91,6 +97,9 @@ const EXECUTION = [
   Finalizer,
   JobRepairs,
   Syncer,
+  ScheduleMetrics,
+  DeclaredCrons,
+  Ticker,
   TaskRuntime,
 ];
 
@@ -146,6 +155,9 @@ export class LonghaulModule {
         Jobs,
         Explainer,
         Pauses,
+        SlotJobs,
+        SchedulePoke,
+        Schedules,
         Workers,
         ...(works ? [...EXECUTION, { provide: SANDBOX, useValue: sandbox }] : []),
         ...(sandboxed ? [SandboxedTask] : []),
@@ -156,6 +168,7 @@ export class LonghaulModule {
         LiveUpdates,
         Explainer,
         Pauses,
+        Schedules,
         Workers,
         JobTypeRegistry,
         ...(works ? [EngineHealth] : []),

@@ -14,6 +14,7 @@ export const JOB_EVENT_KINDS = [
   'job.canceled',
   'job.exited',
   'job.finalize-overdue',
+  'job.late',
   'tasks.planned',
   'tasks.active',
   'tasks.completed',

@@ -53,10 +53,14 @@ export class DuplicateJobError extends Error {
 export class QuotaExceededError extends Error {
   override readonly name = 'QuotaExceededError';
   constructor(
-    readonly of: 'jobs' | 'tasks',
+    readonly of: 'jobs' | 'tasks' | 'schedules',
     readonly most: number,
   ) {
-    super(`At most ${most} ${of} may be open at a time.`);
+    super(
+      of === 'schedules'
+        ? `An owner has at most ${most} schedules.`
+        : `At most ${most} ${of} may be open at a time.`,
+    );
   }
 }
 

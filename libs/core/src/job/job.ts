@@ -66,6 +66,9 @@ export interface Job {
   cancelReceipt: CancelReceipt | null;
   runAt: Date | null;
   expiresAt: Date | null;
+  /** The schedule that has made it, and its slot there; null: somebody has submitted it. */
+  scheduleId: string | null;
+  slot: Date | null;
   createdAt: Date;
   startedAt: Date | null;
   finishedAt: Date | null;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { durationMs } from './duration.js';
+import { durationMs, durationText } from './duration.js';
 
 describe('a duration', () => {
   test.each([
@@ -51,3 +51,10 @@ describe('a duration', () => {
     );
   });
 });
+
+test.each(['1ms', '1500ms', '90s', '10m', '5h', '7d'] as const)(
+  'the duration %s is told as it was given',
+  (text) => {
+    expect(durationText(durationMs(text))).toBe(text);
+  },
+);

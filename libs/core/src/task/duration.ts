@@ -14,3 +14,10 @@ export function durationMs(text: string): number {
   if (!match) throw new RangeError('A duration is a whole number with a unit: ms, s, m, h or d.');
   return Number(match[1]) * UNITS[match[2] as keyof typeof UNITS];
 }
+
+/** A length of time in the largest unit in which it is a whole number. */
+export function durationText(ms: number): Duration {
+  const units = Object.entries(UNITS).toReversed();
+  const [unit, size] = units.find(([, length]) => ms % length === 0) ?? ['ms', 1];
+  return `${ms / size}${unit}` as Duration;
+}

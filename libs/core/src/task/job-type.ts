@@ -2,6 +2,9 @@ import type { z } from 'zod';
 import type { JobFailure } from '../job/job-errors.js';
 import { type Backoff, DEFAULT_BACKOFF } from './backoff.js';
 import type { Json } from './clean-json.js';
+import { CronTimes } from '../schedule/cron-times.js';
+import type { DeclaredCron } from '../schedule/schedule.js';
+import { isTimeZone } from '../schedule/zone.js';
 import { type Duration, durationMs } from './duration.js';
 
 /** The job as its handlers see it. */
@@ -164,6 +167,8 @@ export interface JobTypeOptions {
    * code that may block, crash or take too much memory. Default false.
    */
   sandbox?: boolean;
+  /** Schedules that make jobs of this type. The database has what the process says that was started last. */
+  crons?: DeclaredCron[];
 }
 
 /** The policies with their defaults and durations in milliseconds. */
@@ -183,6 +188,7 @@ export interface JobTypePolicy {
   searchable: readonly string[];
   version: number;
   sandbox: boolean;
+  crons: readonly DeclaredCron[];
 }
 
 /** A class that carries `@JobType`. Its constructor's parameters are whatever the application injects. */
@@ -246,6 +252,7 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
     searchable: checkedKeys(options.name, options.searchable ?? []),
     version,
     sandbox: options.sandbox ?? false,
+    crons: checkedCrons(options.name, options.crons ?? []),
   };
   return (target) => {
     policies.set(target, policy);
@@ -267,6 +274,22 @@ function checkedKeys(type: string, keys: string[]): string[] {
   throw new TypeError(
     `Job type "${type}": searchable has at most ${MOST_SEARCHABLE} keys: a letter, then letters, digits, "_", "." and "-".`,
   );
+}
+
+/** What can be said of a schedule without the others; the rest is checked when a worker starts. */
+function checkedCrons(type: string, crons: DeclaredCron[]): DeclaredCron[] {
+  for (const { name, cron, timezone = 'UTC' } of crons) {
+    try {
+      if (cron !== undefined) CronTimes.parse(cron);
+    } catch (error) {
+      throw new TypeError(`Job type "${type}", schedule "${name}": ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+    if (!isTimeZone(timezone))
+      throw new TypeError(`Job type "${type}", schedule "${name}": there is no time zone "${timezone}".`);
+  }
+  return crons;
 }
 
 function checkedCount(type: string, name: string, count: number): number {

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Redis } from '@app/platform/redis/redis.js';
 import { RunningTasks } from '../execution/running-tasks.js';
+import { SchedulePoke } from '../schedules/schedule-poke.js';
 import { ExitRunner } from '../syncer/exit-runner.js';
 import { AttemptAborts } from './attempt-aborts.js';
 
@@ -30,6 +31,7 @@ export class CancelListener {
     private readonly running: RunningTasks,
     private readonly aborts: AttemptAborts,
     private readonly exits: ExitRunner,
+    private readonly schedules: SchedulePoke,
   ) {}
 
   start(): Promise<void> {
@@ -38,6 +40,7 @@ export class CancelListener {
       for (const attempt of this.running.ofCanceledJob({ jobId, generation }))
         this.aborts.abort(attempt, 'canceled');
       this.exits.poke();
+      this.schedules.jobEnded();
     });
   }
 }

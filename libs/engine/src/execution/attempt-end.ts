@@ -11,6 +11,7 @@ import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import type { ClaimedTask } from '../store/claim-tasks.js';
 import type { Finish, FinishMember } from '../store/finish-tasks.js';
 import { ExitRunner } from '../syncer/exit-runner.js';
+import { SchedulePoke } from '../schedules/schedule-poke.js';
 import { FinalizePoke } from '../syncer/finalize-poke.js';
 import { EngineMetrics } from './engine-metrics.js';
 import { type Ended, judgeAttempt, type Judgement } from './judge-attempt.js';
@@ -34,6 +35,7 @@ export class AttemptEnd {
     private readonly poke: FinalizePoke,
     private readonly sweeper: Sweeper,
     private readonly exits: ExitRunner,
+    private readonly schedules: SchedulePoke,
     private readonly metrics: EngineMetrics,
     @Inject(CONFIG) config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -94,6 +96,7 @@ export class AttemptEnd {
     const { jobId, generation, taskId, type } = running.task;
     if (finish.jobStatus === 'finalizing') this.poke.poke();
     if (finish.freed) this.sweeper.poke();
+    if (finish.jobStatus !== 'active') this.schedules.jobEnded();
     if (finish.jobStatus !== 'active' && this.types.find(type)?.hasExitHook) this.exits.poke();
     if (finish.jobStatus === 'failed') await this.bus.publish({ jobId, generation });
     if (finish.kind !== 'stale') return;

@@ -8,6 +8,7 @@ import {
   rankOf,
 } from '@app/core';
 import type { NewJob } from '../store/accept-jobs.js';
+import type { DedupeKey } from '../store/dedupe-keys.js';
 import { type JobTypeRegistry, queueOf, type RegisteredJobType } from './job-type-registry.js';
 import { newId } from '../store/new-id.js';
 
@@ -89,6 +90,18 @@ export async function checkJob(
     catalog: input.catalog === undefined ? null : (cleanJson(input.catalog) ?? null),
     units: type.hasPlan ? [unit('plan', -1, null, null)] : await tasksOf(type, input, count),
   };
+}
+
+/** The keys that no other open job may have while a job of this input is open. */
+export function dedupeOf(
+  types: JobTypeRegistry,
+  { type, dedupeKey }: JobInput,
+  ownerId: string,
+): DedupeKey[] {
+  return [
+    ...(dedupeKey === undefined ? [] : [{ scope: `owner ${ownerId}`, key: dedupeKey }]),
+    ...(types.find(type)?.exclusive === 'refuse' ? [{ scope: 'type', key: type }] : []),
+  ];
 }
 
 function checkLabels(

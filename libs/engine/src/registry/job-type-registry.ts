@@ -1,6 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
-import { type JobHandler, type JobTypeClass, type JobTypePolicy, jobTypePolicy } from '@app/core';
+import {
+  type DeclaredCron,
+  type JobHandler,
+  type JobTypeClass,
+  type JobTypePolicy,
+  jobTypePolicy,
+} from '@app/core';
 import { DEFAULT_QUEUE } from '../store/dispatch.js';
 import type { TypeLimits } from '../store/type-limits.js';
 
@@ -51,6 +57,11 @@ export class JobTypeRegistry {
   get searchable(): string[] {
     const declared = [...this.types.values()].flatMap(({ searchable }) => searchable);
     return [...new Set(declared)].toSorted();
+  }
+
+  /** The schedules that job types declare. */
+  get crons(): { type: string; cron: DeclaredCron }[] {
+    return [...this.types.values()].flatMap(({ name, crons }) => crons.map((cron) => ({ type: name, cron })));
   }
 
   /** The policies of a type, or undefined for an unknown one. */

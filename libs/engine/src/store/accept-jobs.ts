@@ -43,6 +43,8 @@ export interface NewJob {
     payload: Json | null;
   }[];
   idempotency: { key: string; bodyHash: string } | null;
+  /** Which slot of which schedule it is of; absent where somebody has submitted it. */
+  schedule?: { scheduleId: string; slot: Date };
   /** What no other open job may hold. */
   dedupe: DedupeKey[];
   /** How many of the units, from the first on, are sent after the commit. The others are held until they are admitted. */
@@ -138,6 +140,8 @@ async function writeJobs(
     payload: job.payload,
     labels: job.labels ?? undefined,
     catalog: job.catalog ?? undefined,
+    schedule_id: job.schedule?.scheduleId,
+    slot: job.schedule?.slot,
     keyed: job.idempotency !== null,
     dedupe: job.dedupe.length === 0 ? undefined : job.dedupe,
     dedupe_count: job.dedupe.length,
@@ -170,14 +174,14 @@ async function writeJobs(
       RETURNING job_id
     ), j AS (
       INSERT INTO jobs (id, owner_id, submitted_by, type, payload_version, queue, status, failure_policy, max_attempts, resumable,
-                        finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, payload, labels, catalog, dedupe, planning, tasks_total)
+                        finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, payload, labels, catalog, schedule_id, slot, dedupe, planning, tasks_total)
       SELECT i.id, owner_id, submitted_by, type, payload_version, queue,
              CASE WHEN run_at IS NULL THEN 'queued' ELSE 'scheduled' END, failure_policy, max_attempts, resumable,
-             finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, COALESCE(payload, 'null'::jsonb), labels, catalog, dedupe, planning, tasks_total
+             finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, COALESCE(payload, 'null'::jsonb), labels, catalog, schedule_id, slot, dedupe, planning, tasks_total
       FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         AS i(id uuid, owner_id text, submitted_by text, type text, payload_version int, queue text, failure_policy text,
              max_attempts smallint, resumable boolean, finalize boolean, exit_hook boolean, run_at timestamptz, expires_at timestamptz,
-             max_runtime_ms bigint, priority smallint, rank float8, payload jsonb, labels jsonb, catalog jsonb, dedupe jsonb,
+             max_runtime_ms bigint, priority smallint, rank float8, payload jsonb, labels jsonb, catalog jsonb, schedule_id uuid, slot timestamptz, dedupe jsonb,
              keyed boolean, planning boolean, tasks_total int)
       WHERE i.id IN (SELECT id FROM alone) AND (NOT keyed OR i.id IN (SELECT job_id FROM k))
       RETURNING id, owner_id, type, queue, submitted_by, status, run_at, expires_at, rank, created_at

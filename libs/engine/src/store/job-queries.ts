@@ -83,7 +83,7 @@ export class JobQueries {
         j.failure_policy AS "failurePolicy", j.max_attempts AS attempts, j.priority, COALESCE(j.labels, '{}'::jsonb) AS labels, j.payload, j.result,
         CASE WHEN j.status = 'failed' THEN j.error END AS error, j.planning, j.tasks_total AS total,
         j.tasks_completed AS completed, j.tasks_failed AS failed, j.tasks_canceled AS canceled,
-        j.run_at AS "runAt", j.expires_at AS "expiresAt", j.created_at AS "createdAt", j.started_at AS "startedAt", j.finished_at AS "finishedAt",
+        j.run_at AS "runAt", j.expires_at AS "expiresAt", j.schedule_id::text AS "scheduleId", j.slot, j.created_at AS "createdAt", j.started_at AS "startedAt", j.finished_at AS "finishedAt",
         c.requested_at AS "requestedAt", c.actor AS "cancelActor", c.reason AS "cancelReason"
       FROM jobs j LEFT JOIN cancellations c ON c.job_id = j.id AND c.generation = j.generation
       WHERE ${where}
@@ -124,6 +124,7 @@ export function newJobView(job: Omit<NewJob, 'idempotency' | 'dedupe' | 'direct'
     runAt,
     expiresAt,
     units,
+    schedule,
   } = job;
   const planned = units.some((unit) => unit.kind === 'plan');
   return {
@@ -148,6 +149,8 @@ export function newJobView(job: Omit<NewJob, 'idempotency' | 'dedupe' | 'direct'
     cancelReceipt: null,
     runAt,
     expiresAt,
+    scheduleId: schedule?.scheduleId ?? null,
+    slot: schedule?.slot ?? null,
     createdAt,
     startedAt: null,
     finishedAt: null,

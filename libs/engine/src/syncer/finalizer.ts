@@ -37,6 +37,7 @@ import {
 import { CATALOG } from './catalog.provider.js';
 import { catalogBody, isOurRecord } from './catalog-body.js';
 import { CircuitBreaker } from './circuit-breaker.js';
+import { SchedulePoke } from '../schedules/schedule-poke.js';
 import { ExitRunner } from './exit-runner.js';
 
 /** Failures of a job's own summarize or catalog that fail the job. */
@@ -71,6 +72,7 @@ export class Finalizer {
     private readonly metrics: EngineMetrics,
     private readonly exits: ExitRunner,
     private readonly live: LivePoke,
+    private readonly schedules: SchedulePoke,
     @Inject(CATALOG) private readonly catalog: CatalogClient,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -240,6 +242,7 @@ export class Finalizer {
     if (ended) {
       this.exits.poke();
       this.live.poke();
+      this.schedules.jobEnded();
     }
     if (ended && error)
       this.logger.warn({ jobId: job.jobId, code: error.code }, 'a job failed while it was finalized');

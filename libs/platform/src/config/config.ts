@@ -123,6 +123,8 @@ export const ENVIRONMENT = z.object({
   MAX_OPEN_JOBS: count(9_999_999).optional(),
   MAX_OPEN_TASKS: count(99_999_999).optional(),
   ...JWT_ENVIRONMENT,
+  MAX_SCHEDULES: whole(1000, 1, 9_999_999),
+  SCHEDULE_MIN_INTERVAL: duration('5s', '1s', '1d'),
   DATABASE_URL: url('postgres', 'postgresql'),
   DATABASE_POOL: whole(10, 2, 200),
   REDIS_URL: url('redis', 'rediss'),

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 /** The measurements of this process, in the text format of Prometheus. */
 @Injectable()
@@ -38,6 +38,11 @@ export class Metrics {
           }
         : {}),
     });
+  }
+
+  /** How often a number was at most so large, for some sizes. */
+  histogram(name: string, help: string, buckets: number[]): Histogram {
+    return new Histogram({ name, help, buckets, registers: [this.registry] });
   }
 
   /** All measurements as text. */

@@ -76,6 +76,8 @@ const Job = z
     priority: z.int(),
     labels: z.record(z.string(), z.string()),
     expiresAt: Time.nullable(),
+    scheduleId: z.uuid().nullable().meta({ description: 'The schedule that has made it.' }),
+    slot: Time.nullable().meta({ description: 'Its instant in the schedule.' }),
     payload: Json,
     result: Json.nullable(),
     cancelReceipt: Receipt.nullable(),

@@ -1,0 +1,70 @@
+import { createHash } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { type DeclaredCron, InvalidJobError, type ScheduleInput } from '@app/core';
+import { CONFIG } from '@app/platform/config/config.module.js';
+import type { Config } from '@app/platform/config/config.js';
+import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
+import { Database } from '@app/platform/prisma/database.js';
+import { CancelBus } from '../cancellation/cancel-bus.js';
+import { checkSchedule } from '../registry/check-schedule.js';
+import { JobTypeRegistry } from '../registry/job-type-registry.js';
+import { type Declaration, declareSchedules } from '../store/declare-schedules.js';
+
+const DEFAULT_OWNER = 'system';
+/** Who makes and changes declared schedules. */
+const ACTOR = 'code';
+
+/** The schedules that the job types of this process declare, made those of the database once, at its start. */
+@Injectable()
+export class DeclaredCrons {
+  private done = false;
+  private declarations: Declaration[] = [];
+
+  constructor(
+    private readonly database: Database,
+    private readonly types: JobTypeRegistry,
+    private readonly bus: CancelBus,
+    @Inject(CONFIG) private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** @throws {TypeError} naming the job type, when a declaration is wrong: such a process should not start */
+  async read(): Promise<void> {
+    this.declarations = await Promise.all(this.types.crons.map((cron) => this.check(cron)));
+  }
+
+  /** Writes them if that was not done yet: Postgres may have been away. */
+  async sync(): Promise<void> {
+    if (this.done) return;
+    const { changed, retired, taken, canceled } = await declareSchedules(
+      this.database.main,
+      this.declarations,
+      ACTOR,
+    );
+    this.done = true;
+    for (const job of canceled) void this.bus.publish(job);
+    for (const name of changed) this.logger.info({ name }, 'a declared schedule is as the code says');
+    for (const name of retired)
+      this.logger.warn({ name }, 'a schedule is declared no more and fires no more');
+    for (const name of taken) this.logger.error({ name }, 'a declared schedule has the name of another one');
+  }
+
+  private async check({ type, cron }: { type: string; cron: DeclaredCron }): Promise<Declaration> {
+    const { owner = DEFAULT_OWNER, payload, job, ...rest } = cron;
+    const input: ScheduleInput = {
+      ...rest,
+      job: { ...job, type, ...(payload === undefined ? {} : { payload }) },
+    };
+    const limits = { leastIntervalMs: 1000, pointMs: this.config.PRIORITY_AGEING };
+    try {
+      const rule = await checkSchedule(input, this.types, limits);
+      return { ownerId: owner, rule, hash: createHash('sha256').update(JSON.stringify(rule)).digest('hex') };
+    } catch (error) {
+      if (!(error instanceof InvalidJobError)) throw error;
+      throw new TypeError(
+        `The schedule "${cron.name}" of the job type "${type}" is wrong: ${error.message}`,
+        { cause: error },
+      );
+    }
+  }
+}

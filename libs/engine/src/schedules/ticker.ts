@@ -1,0 +1,179 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { CONFIG } from '@app/platform/config/config.module.js';
+import type { Config } from '@app/platform/config/config.js';
+import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
+import { Database } from '@app/platform/prisma/database.js';
+import { CancelBus } from '../cancellation/cancel-bus.js';
+import { EngineHealth } from '../execution/engine-health.js';
+import { TaskSender } from '../queue/task-sender.js';
+import { Sweeper } from '../queue/sweeper.js';
+import { JobTypeRegistry } from '../registry/job-type-registry.js';
+import { noteLateStarts } from '../store/late-starts.js';
+import { deleteOldSlots } from '../store/slot-ledger.js';
+import { findDue, type Tick, type TickScope, tickSchedules, nextSlotDue } from '../store/tick-schedules.js';
+import { DeclaredCrons } from './declared-crons.js';
+import { ScheduleMetrics } from './schedule-metrics.js';
+import { SchedulePoke } from './schedule-poke.js';
+import { SlotJobs } from './slot-jobs.js';
+
+/** Schedules in one transaction. */
+const AT_ONCE = 100;
+const LONGEST_SLEEP_MS = 1000;
+/** How long a schedule is left alone whose turn has failed, so that it does not hold up the others. */
+const ASIDE_MS = 5000;
+const FORGET_EVERY_MS = 60_000;
+const FORGET_AT_ONCE = 5000;
+
+/**
+ * Fires the slots of schedules when they are due. Any number of processes do so side by side: each takes what no other
+ * one has in hand, and Postgres says what time it is.
+ */
+@Injectable()
+export class Ticker {
+  private stopped = false;
+  private loop: Promise<void> | undefined;
+  private wake: (() => void) | undefined;
+  private poked = false;
+  /** Whether a slot waited for a job to end when this was last asked. */
+  private slotsWait = false;
+  /** Until when schedules are left alone, by `performance.now()`. */
+  private readonly aside = new Map<string, number>();
+  private forgetAt = 0;
+
+  constructor(
+    private readonly database: Database,
+    private readonly jobs: SlotJobs,
+    private readonly types: JobTypeRegistry,
+    private readonly declared: DeclaredCrons,
+    private readonly pokes: SchedulePoke,
+    private readonly sender: TaskSender,
+    private readonly sweeper: Sweeper,
+    private readonly bus: CancelBus,
+    private readonly health: EngineHealth,
+    private readonly metrics: ScheduleMetrics,
+    @Inject(CONFIG) private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  async start(): Promise<void> {
+    await this.declared.read();
+    this.loop = this.run();
+    await this.pokes.listen({
+      changed: () => this.poke(),
+      // Jobs end all the time; only where a slot waits for one is there anything to look for.
+      ended: () => this.slotsWait && this.poke(),
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.health.retire('ticker');
+    this.wake?.();
+    await this.loop;
+  }
+
+  private poke(): void {
+    this.poked = true;
+    this.wake?.();
+  }
+
+  private async run(): Promise<void> {
+    while (!this.stopped) {
+      this.health.sign('ticker');
+      this.poked = false;
+      const more = await this.tick().catch((error: Error) => {
+        this.logger.warn({ reason: error.message }, 'a tick of the schedules failed');
+        return false;
+      });
+      if (!more) await this.sleep(await this.pause());
+    }
+  }
+
+  /** One tick. True when there may be more to do at once. */
+  private async tick(): Promise<boolean> {
+    await this.declared.sync();
+    const now = performance.now();
+    for (const [id, until] of this.aside) if (until <= now) this.aside.delete(id);
+    const looked = await this.fire({ limit: AT_ONCE, except: [...this.aside.keys()] });
+    const late = await this.tellLate();
+    await this.forget(now);
+    return looked >= AT_ONCE || late >= AT_ONCE;
+  }
+
+  /** What spoils the turn of all is found by giving each a turn of its own. */
+  private async fire(scope: TickScope): Promise<number> {
+    try {
+      return await this.fireTogether(scope);
+    } catch (error) {
+      const ids = await findDue(this.database.main, this.types.names, AT_ONCE);
+      if (ids.length === 0) throw error;
+      for (const id of ids.filter((one) => !scope.except?.includes(one))) {
+        if (this.stopped) break;
+        await this.fireTogether({ limit: 1, only: [id] }).catch((reason: Error) => {
+          this.aside.set(id, performance.now() + ASIDE_MS);
+          this.logger.error({ scheduleId: id, reason: reason.message }, 'a schedule was not fired');
+        });
+      }
+      return 0;
+    }
+  }
+
+  private async fireTogether(scope: TickScope): Promise<number> {
+    const tick = await tickSchedules(
+      this.database.main,
+      {
+        types: this.types.names,
+        incarnation: this.sender.incarnation,
+        mostOpenJobs: this.config.MAX_OPEN_JOBS,
+        prepare: (firing) => this.jobs.tryMake(firing),
+      },
+      scope,
+    );
+    this.tell(tick);
+    return tick.looked;
+  }
+
+  private tell({ outcomes, lateness, canceled }: Tick): void {
+    for (const { outcome, count } of outcomes) this.metrics.slots.inc({ outcome }, count);
+    for (const ms of lateness) this.metrics.lateness.observe(ms / 1000);
+    for (const job of canceled) void this.bus.publish(job);
+    // Their tasks are held, and wait to be admitted.
+    if (lateness.length > 0 || outcomes.some(({ outcome }) => outcome === 'fired')) this.sweeper.poke();
+  }
+
+  private async tellLate(): Promise<number> {
+    const { looked, late } = await noteLateStarts(this.database.main, AT_ONCE);
+    for (const one of late) this.logger.warn({ ...one }, 'a job of a schedule has not begun in time');
+    if (late.length > 0) this.metrics.slots.inc({ outcome: 'late' }, late.length);
+    return looked;
+  }
+
+  private async forget(now: number): Promise<void> {
+    if (now < this.forgetAt) return;
+    const deleted = await deleteOldSlots(this.database.main, this.config.RETENTION, FORGET_AT_ONCE);
+    if (deleted < FORGET_AT_ONCE) this.forgetAt = now + FORGET_EVERY_MS;
+  }
+
+  private async pause(): Promise<number> {
+    const except = [...this.aside.keys()];
+    try {
+      const next = await nextSlotDue(this.database.main, this.types.names, except, LONGEST_SLEEP_MS);
+      this.slotsWait = next.slotsWait;
+      return next.ms;
+    } catch {
+      return LONGEST_SLEEP_MS;
+    }
+  }
+
+  private sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      // Called while it was asked how long to sleep.
+      if (this.poked || this.stopped) return resolve();
+      const timer = setTimeout(resolve, ms);
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
