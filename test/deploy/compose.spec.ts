@@ -73,7 +73,7 @@ describe('docker-compose.yml', () => {
     for (const name of ours) expect(service(name).stop_grace_period).toBe('30s');
   });
 
-  it('gives no container more than it needs', () => {
+  it('gives no container more than it needs (input 95)', () => {
     for (const name of [...ours, ...stores]) {
       expect(service(name)).toMatchObject({ cap_drop: ['ALL'], security_opt: ['no-new-privileges:true'] });
       expect(service(name).privileged).toBeUndefined();

@@ -43,13 +43,13 @@ describe('the Dockerfile', () => {
       expect(names).toContain(stage);
   });
 
-  it('generates the client and builds with development packages, and ships without them', () => {
+  it('generates the client and builds with development packages, runs none of their scripts, and ships without them (input 94)', () => {
     expect(argsOf(build, 'RUN')).toEqual(['npm ci --ignore-scripts', 'npm run build']);
     expect(argsOf(all, 'RUN').join('\n')).toContain('npm ci --omit=dev --ignore-scripts');
     expect(argsOf(final, 'COPY').join('\n')).not.toMatch(/--from=build \/app\/node_modules/);
   });
 
-  it('runs as nobody in particular, in production', () => {
+  it('runs as nobody in particular, in production (input 95)', () => {
     expect(argsOf(final, 'USER')).toEqual(['10001:10001']);
     expect(final.findIndex(({ name }) => name === 'USER')).toBeLessThan(
       final.findIndex(({ name }) => name === 'CMD'),

@@ -49,9 +49,11 @@ describe('a role (feature 1)', () => {
     ['MAX_CONCURRENT_TASKS', '0', 'a whole number from 1'],
     ['DATABASE_URL', 'mysql://secret@host/db', 'postgres://'],
     ['CATALOG_TOKEN', 'a secret', 'printable ASCII'],
+    ['JWT_SECRET', 'a secret', '32 bytes'],
+    ['JWT_JWKS_URL', 'http://secret.example/', 'https://'],
     ['SYNC_CRON', '99 * * * * SECRET', 'a cron expression'],
   ])(
-    'that is set wrongly (%s=%s) ends the boot with 1 and one sentence (features 1, 9)',
+    'that is set wrongly (%s=%s) ends the boot with 1 and one sentence (features 1, 9, input 89)',
     async (name, value, takes) => {
       const child = spawnService(serviceEnvironment(database.url, redis, { [name]: value }), 'built');
       let said = '';

@@ -105,7 +105,7 @@ describe('a job whose plan fails', () => {
 });
 
 describe('a retry', () => {
-  test('opens a failed job again, and no other (features 50, 51)', async () => {
+  test('opens a failed job again, and no other, be it running or completed (features 50, 51, input 68)', async () => {
     const failing = { ...quick, payload: { durationMs: 0, failPermanently: true } };
     const job = await alice.submit(failing);
     await alice.until(job.jobId);
@@ -118,6 +118,12 @@ describe('a retry', () => {
     await alice.until(done.jobId);
     const refused = await alice.send('POST', `/jobs/${done.jobId}/retry`);
     expect([refused.status, refused.body.type]).toEqual([409, 'urn:longhaul:problem:invalid-transition']);
+    const running = await alice.submit({ ...quick, payload: { durationMs: 600_000 } });
+    const { version } = await alice.until(running.jobId, ['active']);
+    const early = await alice.send('POST', `/jobs/${running.jobId}/retry`);
+    expect([early.status, early.body.jobStatus]).toEqual([409, 'active']);
+    expect((await alice.get(`/jobs/${running.jobId}`)).body).toMatchObject({ version, generation: 1 });
+    await alice.send('DELETE', `/jobs/${running.jobId}`);
     expect((await alice.send('POST', `/jobs/${NOWHERE}/retry`)).status).toBe(404);
   });
 });

@@ -75,6 +75,20 @@ test('nobody but an administrator resolves, nothing but what is being finalized,
   expect((await resolve(admin, later.jobId)).body.jobStatus).toBe('scheduled');
 });
 
+test('input 67: a job that is being finalized is canceled by nobody, and is as it was', async () => {
+  const { jobId } = await finalizing();
+  for (const user of [alice, admin]) {
+    const refused = await user.send('POST', `/jobs/${jobId}/cancel`);
+    expect([refused.status, refused.body.type, refused.body.jobStatus]).toEqual([
+      409,
+      'urn:longhaul:problem:invalid-transition',
+      'finalizing',
+    ]);
+  }
+  const { body } = await alice.get(`/jobs/${jobId}`);
+  expect([body.status, body.cancelReceipt]).toEqual(['finalizing', null]);
+});
+
 test('a job that is finalized for too long is told of loudly', async () => {
   const { jobId } = await finalizing();
   await eventually(() => {

@@ -188,7 +188,7 @@ describe('submitting', () => {
     await alice.send('DELETE', `/jobs/${job.jobId}`);
   });
 
-  test('twice with one Idempotency-Key gives one job, and another body is refused', async () => {
+  test('twice with one Idempotency-Key gives one job, and another body is refused (input 51)', async () => {
     const headers = { 'idempotency-key': 'order-1' };
     const answers = await Promise.all([1, 2, 3, 4].map(() => alice.send('POST', '/jobs', short, headers)));
     expect(answers.map((answer) => answer.status)).toEqual([201, 201, 201, 201]);

@@ -122,11 +122,12 @@ describe('cancelling', () => {
     expect(body.tasks).toMatchObject([{ status: 'canceled', attempt: 0, startedAt: null }]);
   });
 
-  test('an ended job is refused, a repeat gives the first answer, an unknown one is 404 (feature 15)', async () => {
+  test('an ended job is refused, a repeat gives the first answer, an unknown one is 404 (feature 15, input 66)', async () => {
     const done = await alice.submit({ type: 'demo.wait', payload: { durationMs: 0 } });
     const before = await alice.until(done.jobId);
     const refused = await alice.send('POST', `/jobs/${done.jobId}/cancel`);
     expect([refused.status, refused.body.jobStatus]).toEqual([409, 'completed']);
+    expect(refused.body.type).toBe('urn:longhaul:problem:invalid-transition');
     expect((await alice.get(`/jobs/${done.jobId}`)).body).toEqual(before);
 
     const canceled = await alice.submit(short);

@@ -57,7 +57,7 @@ describe('post', () => {
   });
 
   it.each([301, 302, 303, 307, 308, 304, 401, 403, 404, 408, 425, 429, 500, 501, 502, 503, 504, 599])(
-    'is unknown on %d, in one call',
+    'is unknown on %d, in one call (input 78)',
     async (status) => {
       catalog.script({ status, headers: { location: `${catalog.url}/metadata/elsewhere` } });
       expect(await client().post(recordBody('m'), 'k')).toEqual(unknown(new RegExp(`answered ${status}`)));
@@ -105,7 +105,7 @@ describe('post', () => {
     }
   });
 
-  it('is unknown when the reply is larger than it reads', async () => {
+  it('is unknown when the reply is larger than it reads (input 78)', async () => {
     catalog.script({ status: 201, body: 'x'.repeat(65_537) }, { status: 201, body: 'x'.repeat(65_536) });
     expect(await client().post(recordBody('m'), 'k')).toEqual(unknown(/larger than 65536 bytes/));
     expect(await client().post(recordBody('m'), 'k')).toMatchObject({ kind: 'accepted' });

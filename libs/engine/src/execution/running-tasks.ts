@@ -63,13 +63,15 @@ export class RunningTask {
 /** The attempts that run in this process. */
 @Injectable()
 export class RunningTasks {
+  /** What is done with attempts whose job was said to be canceled. */
+  onNamed: (attempts: RunningTask[]) => void = () => {};
   private readonly tasks = new Map<string, RunningTask>();
-  private readonly canceled = new Set<string>();
+  private readonly named = new Set<string>();
 
-  /** Adds an attempt; it starts aborted when the cancel of its job came while it was being claimed. */
+  /** Adds an attempt; the cancel of its job may have come while it was being claimed. */
   add(running: RunningTask): void {
     this.tasks.set(running.task.taskId, running);
-    if (this.canceled.has(keyOf(running.task))) running.abort('canceled');
+    if (this.named.has(keyOf(running.task))) this.onNamed([running]);
   }
 
   /** Takes an attempt out; a later attempt of the same task stays. */
@@ -85,12 +87,13 @@ export class RunningTasks {
     return [...this.tasks.values()];
   }
 
-  /** The attempts of a job, to be canceled; the cancel is remembered for those that are only being claimed. */
-  ofCanceledJob(job: { jobId: string; generation: number }): RunningTask[] {
-    this.canceled.add(keyOf(job));
-    const [oldest] = this.canceled;
-    if (this.canceled.size > REMEMBERED && oldest !== undefined) this.canceled.delete(oldest);
-    return this.all().filter((running) => keyOf(running.task) === keyOf(job));
+  /** Somebody says that a job is canceled; it is remembered for the attempts that are only being claimed. */
+  name(job: { jobId: string; generation: number }): void {
+    this.named.add(keyOf(job));
+    const [oldest] = this.named;
+    if (this.named.size > REMEMBERED && oldest !== undefined) this.named.delete(oldest);
+    const attempts = this.all().filter((running) => keyOf(running.task) === keyOf(job));
+    if (attempts.length > 0) this.onNamed(attempts);
   }
 }
 

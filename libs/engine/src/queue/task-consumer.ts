@@ -108,9 +108,13 @@ export class TaskConsumer {
       await message.moveToWait(token).catch(() => {});
       throw new WaitingError();
     }
-    const { taskId, epoch } = readMessageId(message.id ?? '');
-    if (handler.lacks(taskId)) this.stepBack(tap);
-    await handler.execute({ taskId, epoch }).finally(() => this.intake.left(tap));
+    const named = readMessageId(message.id ?? '');
+    if (!named) {
+      this.logger.warn({ queue: message.queueName }, 'a message that is none of ours was dropped');
+      return this.intake.left(tap);
+    }
+    if (handler.lacks(named.taskId)) this.stepBack(tap);
+    await handler.execute(named).finally(() => this.intake.left(tap));
   }
 
   /** Before the next question is on its way: as long as that is not answered, its place in the line is kept. */

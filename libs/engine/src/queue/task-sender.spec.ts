@@ -4,7 +4,7 @@ import type { Queue } from 'bullmq';
 import { createLogger } from '@app/platform/observability/logger.js';
 import type { Redis } from '@app/platform/redis/redis.js';
 import type { Delivery } from '../store/dispatch.js';
-import { TaskSender } from './task-sender.js';
+import { readMessageId, TaskSender } from './task-sender.js';
 
 const delivery = (taskId: string): Delivery => ({ taskId, kind: 'task', queue: 'default', epoch: 1 });
 
@@ -37,3 +37,26 @@ test.each(Array.from({ length: 12 }, (_, turns) => turns))(
     expect(sent).toEqual(['first.1', 'second.1']);
   },
 );
+
+const TASK = '019a0000-0000-7000-8000-000000000000';
+
+test('the id of a message is read back', () => {
+  expect(readMessageId(`${TASK}.7`)).toEqual({ taskId: TASK, epoch: 7 });
+});
+
+test.each([
+  '',
+  'x',
+  TASK,
+  `${TASK}.`,
+  `${TASK}.x`,
+  `${TASK}.-1`,
+  `${TASK}.1.1`,
+  `${TASK}.9999999999`,
+  `${TASK}.1e3`,
+  `${TASK.toUpperCase()}x.1`,
+  `${'-'.repeat(36)}.1`,
+  `${TASK}.1\n`,
+])('input 91: %j is the id of none of our messages', (id) => {
+  expect(readMessageId(id)).toBeUndefined();
+});

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import type { Queue } from 'bullmq';
+import { validate as isUuid } from 'uuid';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Redis } from '@app/platform/redis/redis.js';
 import { inTime } from '../execution/in-time.js';
@@ -118,8 +119,11 @@ function toMessage({ taskId, epoch }: Delivery) {
   };
 }
 
-/** The task and the epoch of a message. */
-export function readMessageId(messageId: string): { taskId: string; epoch: number } {
-  const [taskId = '', epoch] = messageId.split('.');
-  return { taskId, epoch: Number(epoch) };
+/**
+ * The task and the epoch of a message; undefined when it is none of ours. Claimed with others in one statement, such a
+ * one would make it fail for all of them.
+ */
+export function readMessageId(messageId: string): { taskId: string; epoch: number } | undefined {
+  const [, taskId = '', epoch = ''] = /^([0-9a-f-]{36})\.(\d{1,9})$/.exec(messageId) ?? [];
+  return isUuid(taskId) ? { taskId, epoch: Number(epoch) } : undefined;
 }
