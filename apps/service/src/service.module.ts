@@ -19,6 +19,7 @@ import { ServiceState } from './api/health/service-state.js';
 import { JobTypesController } from './api/job-types/job-types.controller.js';
 import { Cursors } from './api/jobs/cursors.js';
 import { EventsController } from './api/jobs/events.controller.js';
+import { JobViewsController } from './api/jobs/job-views.controller.js';
 import { JobsController } from './api/jobs/jobs.controller.js';
 import { PausesController } from './api/pauses/pauses.controller.js';
 import { ResolveController } from './api/jobs/resolve.controller.js';
@@ -63,6 +64,7 @@ export class ServiceModule {
         ...(config.servesApi
           ? [
               JobsController,
+              JobViewsController,
               EventsController,
               ResolveController,
               JobTypesController,
