@@ -19,6 +19,7 @@ import { ServiceState } from './api/health/service-state.js';
 import { JobTypesController } from './api/job-types/job-types.controller.js';
 import { Cursors } from './api/jobs/cursors.js';
 import { EventsController } from './api/jobs/events.controller.js';
+import { JobViewsController } from './api/jobs/job-views.controller.js';
 import { JobsController } from './api/jobs/jobs.controller.js';
 import { EventStreams } from './api/live/event-streams.js';
 import { LiveConnections } from './api/live/live-connections.js';
@@ -67,6 +68,7 @@ export class ServiceModule {
         ...(config.servesApi
           ? [
               JobsController,
+              JobViewsController,
               EventsController,
               ResolveController,
               JobTypesController,

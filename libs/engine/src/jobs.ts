@@ -123,6 +123,11 @@ export class Jobs {
     return this.queries.page(ownerId, page.limit, page.filter, page.after);
   }
 
+  /** The jobs of all owners that a filter lets through, for an administrator: newest first, after a cursor. */
+  pageOfAll(page: { limit: number; filter?: JobFilter; after?: JobCursor }): Promise<Job[]> {
+    return this.queries.pageOfAll(page.limit, page.filter, page.after);
+  }
+
   /** The ledger of a job after a cursor, oldest first, or undefined when the owner has no such job. */
   events(
     ownerId: string,

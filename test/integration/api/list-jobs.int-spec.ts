@@ -105,6 +105,43 @@ describe('the filters of a list (feature 3)', () => {
 
 const first = async (query: string) => String((await alice.get(`/jobs?limit=1&${query}`)).body.nextCursor);
 
+describe('a list for administrators (feature 3)', () => {
+  test('is of their own jobs, of those of another owner, or of those of all, as it is asked for', async () => {
+    const admin = await apiUser(service, 'root', ['admin']);
+    const idsOf = async (query: string) => {
+      const { body } = await admin.get(`/jobs${query}`);
+      return body.jobs.map((job: Job) => `${job.ownerId} ${job.jobId}`) as string[];
+    };
+    expect(await idsOf('')).toEqual([]);
+    const alices = Object.values(jobs).map(({ jobId }) => `alice ${jobId}`);
+    expect((await idsOf('?ownerId=alice')).toSorted()).toEqual(alices.toSorted());
+    const all = await idsOf('?ownerId=*');
+    expect(all).toHaveLength(5);
+    expect(all[0]).toMatch(/^bob /);
+    expect(await idsOf('?ownerId=*&status=canceled')).toEqual([`alice ${jobs.canceled.jobId}`]);
+    expect(await idsOf('?ownerId=*&labels.project=Turm%207')).toHaveLength(2);
+    expect(await idsOf('?ownerId=nobody')).toEqual([]);
+    const paged: string[] = [];
+    for (let cursor = ''; cursor !== 'null';) {
+      const { body } = await admin.get(`/jobs?ownerId=*&limit=2${cursor && `&cursor=${cursor}`}`);
+      paged.push(...body.jobs.map((job: Job) => `${job.ownerId} ${job.jobId}`));
+      cursor = String(body.nextCursor);
+      // Of this list, and of no other one.
+      for (const other of ['', 'ownerId=alice&'])
+        expect((await admin.get(`/jobs?${other}cursor=${cursor}`)).status).toBe(400);
+    }
+    expect(paged).toEqual(all);
+  });
+
+  test('shows who submitted each job, and with which credential', async () => {
+    const [, keyId] = /^lh_([^_]+)_/.exec(alice.key) ?? [];
+    expect((await alice.get(`/jobs/${jobs.later.jobId}`)).body).toMatchObject({
+      ownerId: 'alice',
+      submittedBy: `key:${keyId}`,
+    });
+  });
+});
+
 describe('a cursor (feature 3)', () => {
   test('goes on in the same list, in whichever process, and with another limit', async () => {
     const cursor = await first('status=scheduled');

@@ -2,7 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type PrismaClient, Prisma } from '@app/platform/prisma/database.js';
 import { acceptJobs } from '@app/engine/store/accept-jobs.js';
 import { cancelJob } from '@app/engine/store/cancel-job.js';
-import { type JobCursor, type JobFilter, listedJobs } from '@app/engine/store/listed-jobs.js';
+import {
+  type JobCursor,
+  type JobFilter,
+  listedJobs,
+  listedJobsOfAll,
+} from '@app/engine/store/listed-jobs.js';
 import { type LedgerEvent, readLedger } from '@app/engine/store/read-ledger.js';
 import { deleteOldJobs } from '@app/engine/store/retention.js';
 import { LIFE, newJob, openStore, OWNER, running, type Store } from './store-fixture.js';
@@ -37,10 +42,14 @@ const ids = async (filter: JobFilter, limit = 50, after?: JobCursor, owner = 'ma
   (await one.$queryRaw<{ id: string }[]>(listedJobs(owner, limit, filter, after))).map(({ id }) => id);
 
 /** What the planner does with a list: the indexes that it reads, and whether it reads a table from end to end. */
-async function planOf(filter: JobFilter, after?: JobCursor): Promise<string> {
+async function planOf(
+  filter: JobFilter,
+  after?: JobCursor,
+  listed = listedJobs('many', 50, filter, after),
+): Promise<string> {
   const rows = await one.$queryRaw<{ 'QUERY PLAN': string }[]>(
     Prisma.sql`EXPLAIN (ANALYZE, TIMING OFF) SELECT j.* FROM jobs j
-      WHERE j.id = ANY(ARRAY(${listedJobs('many', 50, filter, after)})) ORDER BY j.created_at DESC, j.id DESC LIMIT 50`,
+      WHERE j.id = ANY(ARRAY(${listed})) ORDER BY j.created_at DESC, j.id DESC LIMIT 50`,
   );
   return rows.map((row) => row['QUERY PLAN']).join('\n');
 }
@@ -113,6 +122,47 @@ describe('a list of jobs (feature 3)', () => {
     const { tags: _tags, ...untagged } = filter;
     expect((await ids(untagged, 100)).length).toBe(40);
   });
+
+  test.each<[string, JobFilter, string]>([
+    ['everything', {}, 'jobs_by_time'],
+    ['a time', { to: new Date('2026-01-01T02:00:00Z') }, 'jobs_by_time'],
+    ['a final state', { statuses: ['failed'] }, 'jobs_by_outcome'],
+    ['a type', { types: ['rare'] }, 'jobs_by_type'],
+    ['a label', { labels: { project: ['p7'] } }, 'job_labels_list'],
+  ])(
+    'of all owners, of %s, is read from an index, and is what a plain filter gives',
+    async (_w, filter, index) => {
+      const all: string[] = [];
+      const cursors: JobCursor[] = [];
+      for (let after: JobCursor | undefined; ; after = cursors.at(-1)) {
+        const plan = await planOf(filter, after, listedJobsOfAll(50, filter, after));
+        expect(plan).toContain(index);
+        expect(plan).not.toMatch(/Seq Scan/);
+        const page = await one.$queryRaw<{ id: string }[]>(listedJobsOfAll(50, filter, after));
+        all.push(...page.map(({ id }) => id));
+        if (page.length < 50 || all.length >= 200) break;
+        const { createdAt } = await one.job.findUniqueOrThrow({ where: { id: page.at(-1)!.id } });
+        cursors.push({ createdAt, jobId: page.at(-1)!.id });
+      }
+      const { to, statuses, types, labels } = filter;
+      const project = labels?.['project']?.[0];
+      const labelled =
+        project === undefined ? undefined : await one.jobLabel.findMany({ where: { value: project } });
+      const expected = await one.job.findMany({
+        where: {
+          ...(to && { createdAt: { lt: to } }),
+          ...(statuses && { outcome: { in: statuses } }),
+          ...(types && { type: { in: types } }),
+          ...(labelled && { id: { in: labelled.map(({ jobId }) => jobId) } }),
+        },
+        orderBy: [{ createdAt: 'desc' }, { id: 'desc' }],
+        take: all.length,
+        select: { id: true },
+      });
+      expect(all.length).toBeGreaterThan(30);
+      expect(all).toEqual(expected.map(({ id }) => id));
+    },
+  );
 
   test('knows only the labels that the type declares searchable, and all of them have to fit', async () => {
     const labels = { project: 'a', stage: 'b', note: 'c' };

@@ -220,7 +220,7 @@ describe('retention', () => {
     for (const { jobId } of [large, small]) expect(await one.task.count({ where: { jobId } })).toBe(0);
   });
 
-  test('deletes an old job with all that it has, never an open one, and frees its idempotency key', async () => {
+  test('deletes an old job with all that it has, never an open one, and leaves its idempotency key', async () => {
     const idempotency = { key: 'kept', bodyHash: 'same' };
     const { jobId, tasks } = await running(one, { idempotency });
     await commitEffect(one, tasks[0]!, 'pay', () => Promise.resolve(1));

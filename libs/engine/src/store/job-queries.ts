@@ -3,7 +3,7 @@ import type { CancelReceipt, Job, JobFailure, TaskSummary } from '@app/core';
 import { Database, Prisma, type Sql } from '@app/platform/prisma/database.js';
 import type { NewJob } from './accept-jobs.js';
 import { DEFAULT_QUEUE } from './dispatch.js';
-import { type JobCursor, type JobFilter, listedJobs } from './listed-jobs.js';
+import { type JobCursor, type JobFilter, listedJobs, listedJobsOfAll } from './listed-jobs.js';
 
 type Reader = Pick<Sql, '$queryRaw'>;
 
@@ -53,6 +53,11 @@ export class JobQueries {
     // As an array, so that the rows are looked up by it whatever the planner thinks of them.
     const where = Prisma.sql`j.id = ANY(ARRAY(${listedJobs(ownerId, limit, filter, after)}))`;
     return this.select(where, limit);
+  }
+
+  /** The jobs of all owners that a filter lets through, newest first, for administrators. */
+  async pageOfAll(limit: number, filter: JobFilter = {}, after?: JobCursor): Promise<Job[]> {
+    return this.select(Prisma.sql`j.id = ANY(ARRAY(${listedJobsOfAll(limit, filter, after)}))`, limit);
   }
 
   /** The tasks of a job after a position, or undefined when the owner has no such job. */

@@ -23,13 +23,53 @@ export interface JobFilter {
 /** Ordered scans in one statement. Beyond that a list is looked at row by row. */
 const MOST_BRANCHES = 60;
 
+const IN_UTC = Prisma.sql`AT TIME ZONE 'UTC'`;
+/** The time as the index of all jobs has it, which no other list may be read from. */
+const ALL_TIMES = Prisma.sql`(j.created_at ${IN_UTC})`;
+
+/** The ids of an owner's jobs, newest first. */
+export function listedJobs(
+  ownerId: string,
+  limit: number,
+  filter: JobFilter,
+  after: JobCursor | undefined,
+): Prisma.Sql {
+  return Prisma.sql`SELECT p.id FROM (${pageOf(Prisma.sql`${ownerId}`, limit, filter, after)}) p`;
+}
+
 /**
- * The ids of an owner's jobs, newest first. Each combination of values is a scan of its own that one index gives in
+ * The ids of all owners' jobs, newest first, for administrators. Those of a state, type, tag or label are read owner by owner,
+ * for that is how they are indexed: a page takes longer with each owner, but not with each job.
+ */
+export function listedJobsOfAll(limit: number, filter: JobFilter, after: JobCursor | undefined): Prisma.Sql {
+  const { statuses, types, tags, labels } = filter;
+  if (!statuses && !types && !tags && !labels) {
+    const at = ALL_TIMES;
+    // Whose tasks are being deleted has no owner any more.
+    const limits = all([
+      Prisma.sql`j.owner_id <> ''`,
+      ...limitsOf(at, Prisma.sql`j.id`, filter, after, IN_UTC),
+    ]);
+    return Prisma.sql`SELECT j.id FROM jobs j WHERE true ${limits} ORDER BY ${at} DESC, j.id DESC LIMIT ${limit}`;
+  }
+  return Prisma.sql`
+    WITH RECURSIVE o AS (
+      (SELECT owner_id FROM jobs WHERE owner_id > '' ORDER BY owner_id LIMIT 1)
+      UNION ALL
+      SELECT (SELECT j.owner_id FROM jobs j WHERE j.owner_id > o.owner_id ORDER BY j.owner_id LIMIT 1)
+      FROM o WHERE o.owner_id IS NOT NULL
+    )
+    SELECT p.id FROM o CROSS JOIN LATERAL (${pageOf(Prisma.sql`o.owner_id`, limit, filter, after)}) p
+    WHERE o.owner_id IS NOT NULL ORDER BY p.at DESC, p.id DESC LIMIT ${limit}`;
+}
+
+/**
+ * The times and ids of an owner's jobs, newest first. Each combination of values is a scan of its own that one index gives in
  * order, so that it stops after `limit` rows at any depth; what they find is merged. An index cannot give the
  * order of two values at once.
  */
-export function listedJobs(
-  ownerId: string,
+function pageOf(
+  owner: Prisma.Sql,
   limit: number,
   filter: JobFilter,
   after: JobCursor | undefined,
@@ -45,14 +85,12 @@ export function listedJobs(
   const at = driving ? Prisma.sql`l.created_at` : Prisma.sql`j.created_at`;
   const id = driving ? Prisma.sql`l.job_id` : Prisma.sql`j.id`;
   const source = driving
-    ? Prisma.sql`job_labels l JOIN jobs j ON j.id = l.job_id AND j.owner_id = ${ownerId}
-        WHERE l.owner_id = ${ownerId} AND l.key = ${driving[0]}`
-    : Prisma.sql`jobs j WHERE j.owner_id = ${ownerId}`;
+    ? Prisma.sql`job_labels l JOIN jobs j ON j.id = l.job_id AND j.owner_id = ${owner}
+        WHERE l.owner_id = ${owner} AND l.key = ${driving[0]}`
+    : Prisma.sql`jobs j WHERE j.owner_id = ${owner}`;
   const limits = [
     ...rest,
-    ...(filter.from ? [Prisma.sql`${at} >= ${filter.from}::timestamptz`] : []),
-    ...(filter.to ? [Prisma.sql`${at} < ${filter.to}::timestamptz`] : []),
-    ...(after ? [Prisma.sql`(${at}, ${id}) < (${after.createdAt}::timestamptz, ${after.jobId}::uuid)`] : []),
+    ...limitsOf(at, id, filter, after),
     ...others.map(
       ([key, values]) => Prisma.sql`EXISTS (
         SELECT FROM job_labels o WHERE o.job_id = ${id} AND o.key = ${key} AND o.value = ANY(${values}::text[]))`,
@@ -64,7 +102,26 @@ export function listedJobs(
     ) => Prisma.sql`(SELECT ${at} AS at, ${id} AS id FROM ${source} ${all([...conditions, ...limits])}
       ORDER BY ${at} DESC, ${id} DESC LIMIT ${limit})`,
   );
-  return Prisma.sql`SELECT m.id FROM (${Prisma.join(scans, ' UNION ALL ')}) m ORDER BY m.at DESC, m.id DESC LIMIT ${limit}`;
+  return Prisma.sql`SELECT m.at, m.id FROM (${Prisma.join(scans, ' UNION ALL ')}) m ORDER BY m.at DESC, m.id DESC LIMIT ${limit}`;
+}
+
+/**
+ * The time, and where the page begins.
+ * @param as what is done to each instant so that it compares with `at`
+ */
+function limitsOf(
+  at: Prisma.Sql,
+  id: Prisma.Sql,
+  { from, to }: JobFilter,
+  after: JobCursor | undefined,
+  as = Prisma.empty,
+): Prisma.Sql[] {
+  const instant = (date: Date) => Prisma.sql`(${date}::timestamptz ${as})`;
+  return [
+    ...(from ? [Prisma.sql`${at} >= ${instant(from)}`] : []),
+    ...(to ? [Prisma.sql`${at} < ${instant(to)}`] : []),
+    ...(after ? [Prisma.sql`(${at}, ${id}) < (${instant(after.createdAt)}, ${after.jobId}::uuid)`] : []),
+  ];
 }
 
 /** Final states by the outcome, which is written once; the open ones together, for no index has a state that changes. */

@@ -60,6 +60,7 @@ const OF_JOBS: Record<keyof Jobs, Asked> = {
   reschedule: 'for an owner',
   retry: 'for an owner',
   ownerOf: 'by administrators',
+  pageOfAll: 'by administrators',
   resolve: 'by administrators',
 };
 const OF_QUERIES: Record<keyof JobQueries, Asked> = {
@@ -67,6 +68,7 @@ const OF_QUERIES: Record<keyof JobQueries, Asked> = {
   page: 'for an owner',
   tasks: 'for an owner',
   ownerOf: 'by administrators',
+  pageOfAll: 'by administrators',
 };
 
 test('feature 3: what is asked of jobs is asked for an owner, or by an administrator', () => {

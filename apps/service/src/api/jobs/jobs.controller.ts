@@ -1,56 +1,27 @@
-import {
-  Body,
-  Controller,
-  Delete,
-  Get,
-  Headers,
-  HttpCode,
-  Param,
-  Post,
-  Put,
-  Query,
-  Res,
-} from '@nestjs/common';
-import { ApiBearerAuth, ApiHeader, ApiOperation, ApiQuery, ApiSecurity, ApiTags } from '@nestjs/swagger';
+import { Body, Controller, Delete, Headers, HttpCode, Param, Post, Put, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiHeader, ApiOperation, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import type { Job, JobStatus } from '@app/core';
-import { Explainer } from '@app/engine/explain.js';
 import { Jobs } from '@app/engine/jobs.js';
-import { JobTypeRegistry } from '@app/engine/registry/job-type-registry.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
 import { Audited } from '../request-log.js';
 import { TakesNo } from '../refuses-extras.js';
-import { jobNotFound, pointerTo, ProblemError, validationError } from '../problems/problem.js';
-import { Cursors } from './cursors.js';
-import { isKnown } from './job-etag.js';
+import { jobNotFound, ProblemError, validationError } from '../problems/problem.js';
 import { ownerFor } from './owner-for.js';
-import { OF_A_BODY, Answers, OF_EVERY_ROUTE, progressOf, Refuses } from './jobs.answers.js';
-import {
-  CancelBody,
-  IdempotencyKey,
-  LIMIT_PARAMETER,
-  ListQuery,
-  RescheduleBody,
-  SubmitBody,
-  PageQuery,
-} from './jobs.schemas.js';
+import { OF_A_BODY, Answers, OF_EVERY_ROUTE, Refuses } from './jobs.answers.js';
+import { CancelBody, IdempotencyKey, RescheduleBody, SubmitBody } from './jobs.schemas.js';
 
 /** The problems of the routes that change a job. */
 export const OF_A_CHANGE = ['not-found', 'validation-error', 'invalid-transition', ...OF_A_BODY] as const;
 
-/** Submits, lists, shows and cancels the caller's own jobs. */
+/** Submits, cancels, moves and retries the caller's own jobs, and changes those of everybody for administrators. */
 @ApiTags('jobs')
 @ApiBearerAuth()
 @ApiSecurity('X-API-Key')
 @Refuses(...OF_EVERY_ROUTE)
 @Controller('jobs')
 export class JobsController {
-  constructor(
-    private readonly jobs: Jobs,
-    private readonly explainer: Explainer,
-    private readonly types: JobTypeRegistry,
-    private readonly cursors: Cursors,
-  ) {}
+  constructor(private readonly jobs: Jobs) {}
 
   @Post()
   @TakesNo('query')
@@ -89,111 +60,6 @@ export class JobsController {
     void reply.header('Location', `/jobs/${job.jobId}`);
     if (replayed) void reply.header('Idempotency-Replayed', 'true');
     return { ...job, success: true };
-  }
-
-  @Get()
-  @RequiresScope('jobs:read')
-  @ApiOperation({
-    summary: 'List the own jobs, newest first',
-    description: 'With several filters, the jobs that all of them let through.',
-  })
-  @ApiQuery(LIMIT_PARAMETER)
-  @Answers(200, 'page')
-  @Refuses('validation-error')
-  async list(@Query({ schema: ListQuery }) query: ListQuery, @CurrentPrincipal() { ownerId }: Principal) {
-    const { limit, cursor, filter } = query;
-    this.checkLabels(filter.labels ?? {});
-    const list = ['jobs', ownerId, filter];
-    const after = cursor === undefined ? {} : { after: await this.cursors.readJob(list, cursor) };
-    // One more than asked for tells whether there is a next page.
-    const found = await this.jobs.page(ownerId, { limit: limit + 1, filter, ...after });
-    const jobs = found.slice(0, limit);
-    const last = found.length > limit ? jobs.at(-1) : undefined;
-    return { jobs, nextCursor: last ? await this.cursors.afterJob(list, last) : null };
-  }
-
-  @Get(':jobId')
-  @TakesNo('query')
-  @RequiresScope('jobs:read')
-  @ApiOperation({ summary: 'Show a job' })
-  @Answers(200, 'job')
-  @Refuses('not-found', 'validation-error')
-  async find(
-    @Param('jobId') jobId: string,
-    @CurrentPrincipal() principal: Principal,
-    @Headers('if-none-match') known: string | undefined,
-    @Res({ passthrough: true }) reply: FastifyReply,
-  ): Promise<Job | undefined> {
-    const job = await this.own(principal, jobId);
-    return isKnown(job, known, reply) ? undefined : job;
-  }
-
-  @Get(':jobId/progress')
-  @TakesNo('query')
-  @RequiresScope('jobs:read')
-  @ApiOperation({ summary: 'Show how far a job is, with its times and error' })
-  @Answers(200, 'progress')
-  @Refuses('not-found', 'validation-error')
-  async progress(
-    @Param('jobId') jobId: string,
-    @CurrentPrincipal() principal: Principal,
-    @Headers('if-none-match') known: string | undefined,
-    @Res({ passthrough: true }) reply: FastifyReply,
-  ) {
-    const job = await this.own(principal, jobId);
-    return isKnown(job, known, reply) ? undefined : progressOf(job);
-  }
-
-  @Get(':jobId/status')
-  @TakesNo('query')
-  @RequiresScope('jobs:read')
-  @ApiOperation({ summary: 'Show the state of a job alone' })
-  @Answers(200, 'status')
-  @Refuses('not-found', 'validation-error')
-  async status(
-    @Param('jobId') jobId: string,
-    @CurrentPrincipal() principal: Principal,
-    @Headers('if-none-match') known: string | undefined,
-    @Res({ passthrough: true }) reply: FastifyReply,
-  ) {
-    const job = await this.own(principal, jobId);
-    return isKnown(job, known, reply) ? undefined : { jobId: job.jobId, status: job.status };
-  }
-
-  @Get(':jobId/tasks')
-  @RequiresScope('jobs:read')
-  @ApiOperation({ summary: 'List the tasks of a job in their order' })
-  @ApiQuery(LIMIT_PARAMETER)
-  @Answers(200, 'tasks')
-  @Refuses('not-found', 'validation-error')
-  async tasks(
-    @Param('jobId') jobId: string,
-    @Query({ schema: PageQuery }) { limit, cursor }: PageQuery,
-    @CurrentPrincipal() principal: Principal,
-  ) {
-    const ownerId = await ownerFor(this.jobs, principal, jobId);
-    const list = ['tasks', ownerId, jobId.toLowerCase()];
-    const after = cursor === undefined ? {} : { after: await this.cursors.readTask(list, cursor) };
-    const found = await this.jobs.tasks(ownerId, jobId, { limit: limit + 1, ...after });
-    if (!found) throw jobNotFound();
-    const tasks = found.slice(0, limit);
-    const last = found.length > limit ? tasks.at(-1) : undefined;
-    return { tasks, nextCursor: last ? await this.cursors.afterTask(list, last.position) : null };
-  }
-
-  @Get(':jobId/explain')
-  @TakesNo('query')
-  @RequiresScope('jobs:read')
-  @ApiOperation({
-    summary: 'Tell why a job waits',
-    description: 'What holds it now, the first reason first, and when it may begin. None: nothing holds it.',
-  })
-  @Answers(200, 'explanation')
-  @Refuses('not-found', 'validation-error')
-  async explain(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal) {
-    const explanation = await this.explainer.explain(await ownerFor(this.jobs, principal, jobId), jobId);
-    if (!explanation) throw jobNotFound();
-    return explanation;
   }
 
   @Post(':jobId/cancel')
@@ -257,23 +123,6 @@ export class JobsController {
   async retry(@Param('jobId') jobId: string, @CurrentPrincipal() principal: Principal): Promise<Job> {
     const ownerId = await ownerFor(this.jobs, principal, jobId);
     return settled(await this.jobs.retry(ownerId, jobId, { actor: principal.actor }), 'be retried');
-  }
-
-  private checkLabels(labels: Record<string, string[]>): void {
-    const known = this.types.searchable;
-    const issues = Object.keys(labels)
-      .filter((key) => !known.includes(key))
-      .map((key) => ({
-        pointer: pointerTo([`labels.${key}`]),
-        message: `No job type declares this label searchable. Known: ${known.join(', ') || 'none'}.`,
-      }));
-    if (issues.length > 0) throw validationError(issues);
-  }
-
-  private async own(principal: Principal, jobId: string): Promise<Job> {
-    const job = await this.jobs.find(await ownerFor(this.jobs, principal, jobId), jobId);
-    if (!job) throw jobNotFound();
-    return job;
   }
 
   private async cancelOwn(principal: Principal, jobId: string, reason: string | undefined): Promise<Job> {

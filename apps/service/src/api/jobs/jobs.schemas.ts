@@ -160,6 +160,8 @@ const word = (longest: number) =>
     .min(1)
     .max(longest)
     .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'No control characters.');
+/** Whom a list is of that is of nobody alone. */
+export const ALL_OWNERS = '*';
 const LABELS = 'labels.';
 const Label = listOf(word(200), 'A label.');
 
@@ -173,9 +175,12 @@ export const ListQuery = z
     tag: listOf(word(40), 'Jobs with this tag.').optional(),
     from: Instant.optional().meta({ description: 'Jobs accepted at this time or later.' }),
     to: Instant.optional().meta({ description: 'Jobs accepted before this time.' }),
+    ownerId: word(200)
+      .optional()
+      .meta({ description: `For administrators: jobs of this owner, or of all owners (${ALL_OWNERS}).` }),
   })
   .catchall(z.unknown())
-  .transform(({ limit, cursor, status, type, tag, from, to, ...more }, context) => {
+  .transform(({ limit, cursor, status, type, tag, from, to, ownerId, ...more }, context) => {
     // Without a prototype: a key may be named like one of its members.
     const labels = Object.create(null) as Record<string, string[]>;
     for (const [name, value] of Object.entries(more)) {
@@ -196,7 +201,7 @@ export const ListQuery = z
       ...(to !== undefined && { to: new Date(to) }),
       ...(Object.keys(labels).length > 0 && { labels }),
     };
-    return { limit, cursor, filter };
+    return { limit, cursor, filter, ownerId };
   });
 export type ListQuery = z.output<typeof ListQuery>;
 
