@@ -36,7 +36,10 @@ export class ApiUser {
       },
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
-    const text = await response.text();
+    // A stream of events has no end.
+    const streams = response.headers.get('content-type') === 'text/event-stream';
+    if (streams) await response.body?.cancel();
+    const text = streams ? '' : await response.text();
     return {
       status: response.status,
       headers: response.headers,

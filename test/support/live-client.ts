@@ -1,4 +1,7 @@
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocket, type ClientOptions } from 'ws';
 import { eventually } from './eventually.js';
 
@@ -108,21 +111,16 @@ export async function upgrade(
 ): Promise<{ status: number; type?: string; headers: Record<string, unknown>; code?: number }> {
   const socket = socketTo(target, path, options, protocols);
   socket.on('error', () => {});
-  return new Promise((resolve) => {
-    socket.once('unexpected-response', (_request, answer) => {
-      let body = '';
-      answer.on('data', (chunk) => (body += String(chunk)));
-      answer.once('end', () => {
-        resolve({ status: answer.statusCode ?? 0, type: JSON.parse(body).type, headers: answer.headers });
-      });
-    });
-    socket.once('open', () => {
-      const code = once(socket, 'close').then(([code]: unknown[]) => Number(code));
-      const late = new Promise<undefined>((stay) => setTimeout(() => stay(undefined), 500));
-      void Promise.race([code, late]).then((code) => {
-        socket.terminate();
-        resolve({ status: 101, headers: {}, ...(code === undefined ? {} : { code }) });
-      });
-    });
+  const refused = once(socket, 'unexpected-response').then(async ([, answer]: unknown[]) => {
+    const { statusCode = 0, headers } = answer as IncomingMessage;
+    return { status: statusCode, type: JSON.parse(await text(answer as IncomingMessage)).type, headers };
   });
+  const taken = once(socket, 'open').then(async () => {
+    const closed = once(socket, 'close').then(([code]: unknown[]) => Number(code));
+    // Who is let in stays open.
+    const code = await Promise.race([closed, delay(500, undefined)]);
+    socket.terminate();
+    return { status: 101, headers: {}, ...(code === undefined ? {} : { code }) };
+  });
+  return Promise.race([refused, taken]);
 }

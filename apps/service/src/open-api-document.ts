@@ -17,6 +17,9 @@ const OPTIONAL_BODIES = ['post /jobs/{jobId}/cancel', 'put /pauses/types/{name}'
 /** Reads of a job that are answered with 304 when nothing has changed. */
 const TAGGED = ['get /jobs/{jobId}', 'get /jobs/{jobId}/progress', 'get /jobs/{jobId}/status'];
 
+/** Answers with server-sent events too. */
+const STREAMED = 'get /jobs/{jobId}/events';
+
 const text = (description: string): Part => ({ description, schema: { type: 'string' } });
 const REQUEST_ID = text('Names the request; that of the request, if it had one.');
 
@@ -62,6 +65,11 @@ function finishOperation(name: string, operation: Operation): void {
       description: 'Nothing has changed.',
       headers: { ETag: text('Of the job as it is.') },
     };
+  }
+  if (name === STREAMED) {
+    const answer = (responses['200'] ??= {});
+    answer.content = { ...answer.content, 'text/event-stream': { schema: { type: 'string' } } };
+    responses['204'] = { description: 'Of a stream: the job is over, and all of it was told.' };
   }
   if (name.includes('/health/')) responses['503'] = { description: 'It is not.' };
   for (const [status, response] of Object.entries(responses)) {

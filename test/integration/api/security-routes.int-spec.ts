@@ -42,6 +42,8 @@ const ROUTES: Record<string, Scope | 'anybody'> = {
   'POST /jobs/:jobId/cancel': 'jobs:write',
   'POST /jobs/:jobId/retry': 'jobs:write',
   'POST /jobs/:jobId/resolve': 'admin',
+  'GET /events': 'jobs:read',
+  'POST /ws-tickets': 'jobs:read',
   'GET /job-types': 'jobs:read',
   'GET /workers': 'jobs:read',
   'GET /pauses': 'jobs:read',
@@ -73,8 +75,10 @@ const addressOf = ({ path }: ServedRoute) =>
 
 async function statusOf(route: ServedRoute, key?: string): Promise<number> {
   const headers: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` };
-  const { status } = await fetch(`${service.url}${addressOf(route)}`, { method: route.method, headers });
-  return status;
+  const answer = await fetch(`${service.url}${addressOf(route)}`, { method: route.method, headers });
+  // A stream of events has no end.
+  await answer.body?.cancel();
+  return answer.status;
 }
 
 /** As it is written: fetch would put the path right. */

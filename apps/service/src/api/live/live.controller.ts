@@ -1,13 +1,5 @@
 import { Controller, Get, Headers, HttpCode, Post, Query, Res } from '@nestjs/common';
-import {
-  ApiBearerAuth,
-  ApiHeader,
-  ApiOperation,
-  ApiProduces,
-  ApiResponse,
-  ApiSecurity,
-  ApiTags,
-} from '@nestjs/swagger';
+import { ApiBearerAuth, ApiHeader, ApiOperation, ApiResponse, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import {
@@ -52,8 +44,11 @@ export class LiveController {
       '`task-update`, `subscribed` and, where what has happened cannot be told any more, `snapshot`.',
   })
   @ApiHeader(LAST_EVENT_ID)
-  @ApiProduces('text/event-stream')
-  @ApiResponse({ status: 200, description: 'Events, until the caller goes', type: String })
+  @ApiResponse({
+    status: 200,
+    description: 'Events, until the caller goes',
+    content: { 'text/event-stream': { schema: { type: 'string' } } },
+  })
   @Refuses('validation-error')
   events(
     @Query({ schema: FeedQuery }) { after, jobId = [], type = [] }: FeedQuery,

@@ -1,0 +1,235 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { Client } from 'pg';
+import { cursorHead, readCursor } from '@app/engine/live/live-cursor.js';
+import type { ToldEvent } from '@app/engine/live/live-feed.js';
+import { LONGEST_AWAY_MS, type LiveMessage } from '@app/engine/live/live-subscription.js';
+import { LiveUpdates } from '@app/engine/live/live-updates.js';
+import { LiveKey } from '@app/engine/live/live-key.js';
+import { seenBy, toSnapshot } from '@app/engine/live/seen-transactions.js';
+import { deleteOldMarks, lookAtTransactions, readFeed } from '@app/engine/store/read-feed.js';
+import { acceptJobs } from '@app/engine/store/accept-jobs.js';
+import { Database } from '@app/platform/prisma/database.js';
+import { createTestDatabase, type TestDatabase } from '../../support/database.js';
+import { startEngine, type TestEngine } from '../../support/engine.js';
+import { eventually } from '../../support/eventually.js';
+import { testRedis } from '../../support/redis.js';
+import { LIFE, newJob, OWNER } from '../store/store-fixture.js';
+
+let database: TestDatabase;
+let engine: TestEngine;
+let late: Client;
+let sql: Database['main'];
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  engine = await startEngine({
+    databaseUrl: database.url,
+    redis: testRedis(),
+    jobTypes: [],
+    executes: false,
+  });
+  sql = engine.app.get(Database).main;
+  late = new Client({ connectionString: database.url });
+  await late.connect();
+}, 60_000);
+afterAll(async () => {
+  await late?.end();
+  await engine?.stop();
+  await database?.drop();
+});
+
+/** Everything of the owner since a look, and the look at it. */
+async function since(snapshot: string, most = 1000) {
+  const { rows, snapshot: next } = await readFeed(sql, {
+    owners: [OWNER],
+    after: snapshot,
+    marksAfter: snapshot,
+    most,
+  });
+  return { jobs: rows?.map((row) => row.jobId), next };
+}
+
+async function accept(): Promise<string> {
+  const job = newJob();
+  await acceptJobs(sql, [job], LIFE);
+  return job.jobId;
+}
+
+/** A job in a transaction that stays open. */
+async function acceptLate(client: Client): Promise<string> {
+  const { jobId } = newJob();
+  await client.query('BEGIN');
+  await client.query(
+    `INSERT INTO jobs (id, owner_id, submitted_by, type, queue, status, failure_policy, max_attempts, resumable, finalize, payload)
+     VALUES ($1, $2, 'x', 'test.type', 'default', 'queued', 'fail-fast', 1, false, false, 'null')`,
+    [jobId, OWNER],
+  );
+  await client.query(
+    `INSERT INTO job_events (job_id, generation, version, kind, actor) VALUES ($1, 1, 1, 'job.queued', 'x')`,
+    [jobId],
+  );
+  return jobId;
+}
+
+test('a transaction that commits late is told late, once, and holds up nobody meanwhile', async () => {
+  const before = await lookAtTransactions(sql);
+  const slow = await acceptLate(late);
+  const quick = await accept();
+  const first = await since(before);
+  // Its number is smaller than the one that was told.
+  expect(first.jobs).toEqual([quick]);
+  const second = await since(first.next);
+  expect(second.jobs).toEqual([]);
+  await late.query('COMMIT');
+  const third = await since(second.next);
+  expect(third.jobs).toEqual([slow]);
+  expect((await since(third.next)).jobs).toEqual([]);
+  expect((await since(before)).jobs?.toSorted()).toEqual([slow, quick].toSorted());
+});
+
+test('what was rolled back is never told', async () => {
+  const before = await lookAtTransactions(sql);
+  await acceptLate(late);
+  const first = await since(before);
+  await late.query('ROLLBACK');
+  expect([first.jobs, (await since(first.next)).jobs]).toEqual([[], []]);
+});
+
+test('a look can be repeated at any time, by anybody, with the same rows', async () => {
+  const before = await lookAtTransactions(sql);
+  const slow = await acceptLate(late);
+  const ids = [await accept(), await accept()];
+  const { next } = await since(before);
+  await late.query('COMMIT');
+  await accept();
+  const again = await readFeed(sql, { owners: [OWNER], after: before, upTo: next, most: 1000 });
+  expect(again.rows?.map((row) => row.jobId)).toEqual(ids);
+  expect(ids).not.toContain(slow);
+});
+
+test('a transaction that stays open for long makes no look read what was told', async () => {
+  await acceptLate(late);
+  const before = await lookAtTransactions(sql);
+  await Promise.all(Array.from({ length: 300 }, accept));
+  const { next } = await since(before);
+  await sql.$executeRaw`ANALYZE job_events`;
+  const { rows } = await late.query<{ 'QUERY PLAN': string }>(
+    `EXPLAIN (ANALYZE, COSTS off, TIMING off)
+     SELECT seq FROM job_events WHERE xid >= pg_snapshot_xmax('${next}') AND xid < pg_snapshot_xmax(pg_current_snapshot())
+     UNION ALL SELECT seq FROM job_events WHERE xid = ANY(ARRAY(SELECT pg_snapshot_xip('${next}')))`,
+  );
+  await late.query('ROLLBACK');
+  const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+  expect(plan).not.toMatch(/Seq Scan/);
+  for (const [, read] of plan.matchAll(/on job_events.*rows=(\d+(?:\.\d+)?) loops/g))
+    expect(Number(read)).toBeLessThan(5);
+});
+
+test('rows of a database that was copied from another are in no feed', async () => {
+  const before = await lookAtTransactions(sql);
+  const jobId = await accept();
+  // As they are after pg_restore: transactions that this database has not got to.
+  await sql.$executeRaw`UPDATE job_events SET xid = (xid::text::bigint + 1000000)::text::xid8 WHERE job_id = ${jobId}::uuid`;
+  const first = await since(before);
+  expect([first.jobs, (await since(first.next)).jobs]).toEqual([[], []]);
+});
+
+test('marks of progress are forgotten when nobody can come back for them, the oldest first', async () => {
+  const jobId = await accept();
+  await sql.$executeRaw`
+    INSERT INTO progress_marks (job_id, generation, version, progress, at)
+    SELECT ${jobId}::uuid, 1, nth, nth, now() - make_interval(mins => 20 - nth) FROM generate_series(1, 10) nth`;
+  expect(await deleteOldMarks(sql, 14.5 * 60_000, 3)).toBe(3);
+  expect(await deleteOldMarks(sql, 14.5 * 60_000, 1000)).toBe(2);
+  const left = await sql.$queryRaw<{ version: number }[]>`SELECT version FROM progress_marks ORDER BY seq`;
+  expect(left.map(({ version }) => version)).toEqual([6, 7, 8, 9, 10]);
+});
+
+/** Somebody who listens, and what they were told. */
+class Listener {
+  readonly told: LiveMessage[] = [];
+  private readonly subscription;
+
+  constructor() {
+    const live = engine.app.get(LiveUpdates);
+    this.subscription = live.subscribe(OWNER, { jobIds: [], types: [] }, (told) => this.told.push(...told));
+  }
+
+  async open(after?: string): Promise<this> {
+    await this.subscription.open(after);
+    return this;
+  }
+
+  get jobs(): string[] {
+    return this.told.flatMap((message) => (message.event === 'job-update' ? [message.data.jobId] : []));
+  }
+
+  idOf(jobId: string): string {
+    return this.events.find((event) => event.jobId === jobId)?.id ?? '';
+  }
+
+  get events(): ToldEvent[] {
+    return this.told.filter((message): message is ToldEvent => 'place' in message);
+  }
+
+  close(): void {
+    this.subscription.close();
+  }
+}
+
+let listeners: Listener[] = [];
+beforeEach(() => {
+  listeners.forEach((listener) => listener.close());
+  listeners = [];
+});
+async function listen(after?: string): Promise<Listener> {
+  const listener = new Listener();
+  listeners.push(listener);
+  return listener.open(after);
+}
+
+test('who comes back behind any event hears what is left of its look, what came late, and what came since', async () => {
+  const whole = await listen();
+  const slow = await acceptLate(late);
+  const jobs = Array.from({ length: 5 }, () => newJob());
+  await acceptJobs(sql, jobs, LIFE);
+  await eventually(() => expect(whole.jobs).toHaveLength(5));
+  await late.query('COMMIT');
+  await eventually(() => expect(whole.jobs).toHaveLength(6));
+  const last = await accept();
+  await eventually(() => expect(whole.jobs).toHaveLength(7));
+  expect(whole.jobs.slice(5)).toEqual([slow, last]);
+  for (let at = 0; at < 7; at++) {
+    const rest = await listen(whole.idOf(whole.jobs[at]!));
+    expect(rest.jobs).toEqual(whole.jobs.slice(at + 1));
+  }
+});
+
+test('who was away too long, or missed too much, is told what there is and why', async () => {
+  const whole = await listen();
+  const jobId = await accept();
+  await eventually(() => expect(whole.jobs).toEqual([jobId]));
+  const key = await engine.app.get(LiveKey).get();
+  const cursor = readCursor(key, whole.idOf(jobId));
+  expect(cursor).toBeDefined();
+  const old = await listen(cursorHead(key, cursor!, Date.now() - LONGEST_AWAY_MS - 1));
+  expect(old.told[0]).toMatchObject({ event: 'snapshot', data: { reason: 'away-too-long' } });
+  await sql.$executeRaw`
+    INSERT INTO job_events (job_id, generation, version, kind, actor)
+    SELECT ${jobId}::uuid, 1, 1 + nth, 'job.rescheduled', 'x' FROM generate_series(1, 10001) nth`;
+  const flooded = await listen(whole.idOf(jobId));
+  expect(flooded.told[0]).toMatchObject({ event: 'snapshot', data: { reason: 'too-much-happened' } });
+  const changed = whole.idOf(jobId).replace(/^./, (letter) => (letter === 'A' ? 'B' : 'A'));
+  const forged = await listen(changed);
+  expect(forged.told[0]).toMatchObject({ event: 'snapshot', data: { reason: 'unknown-cursor' } });
+});
+
+test('a snapshot of Postgres is read and written as it is', async () => {
+  await acceptLate(late);
+  // Only what is older than something that has ended is named.
+  await accept();
+  const snapshot = await lookAtTransactions(sql);
+  await late.query('ROLLBACK');
+  expect(seenBy(snapshot).open.length).toBeGreaterThan(0);
+  expect(toSnapshot(seenBy(snapshot))).toBe(snapshot);
+});
