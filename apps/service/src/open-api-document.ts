@@ -12,7 +12,12 @@ interface Operation {
 }
 
 /** Bodies that may be left out, which their schemas do not tell. */
-const OPTIONAL_BODIES = ['post /jobs/{jobId}/cancel', 'put /pauses/types/{name}', 'put /pauses/tags/{name}'];
+const OPTIONAL_BODIES = [
+  'post /jobs/{jobId}/cancel',
+  'put /pauses/types/{name}',
+  'put /pauses/tags/{name}',
+  'post /schedules/{scheduleId}/pause',
+];
 
 /** Reads of a job that are answered with 304 when nothing has changed. */
 const TAGGED = ['get /jobs/{jobId}', 'get /jobs/{jobId}/progress', 'get /jobs/{jobId}/status'];

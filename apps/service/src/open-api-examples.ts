@@ -69,6 +69,41 @@ export const EXAMPLES: Record<string, Record<string, { summary: string; value: o
       },
     },
   },
+  'post /schedules': {
+    nightly: {
+      summary: 'Every night, by the clocks of a place',
+      value: {
+        name: 'nightly',
+        cron: '30 2 * * *',
+        timezone: 'Europe/Berlin',
+        job: { type: 'demo.wait', numTask: 2 },
+        overlap: 'skip',
+        checkinMargin: '10m',
+      },
+    },
+    interval: {
+      summary: 'Every ten minutes, with all that was missed made up for',
+      value: {
+        name: 'often',
+        every: '10m',
+        job: { numTask: 1 },
+        startAt: '2099-01-31T12:00:00Z',
+        endAt: '2099-12-31T12:00:00Z',
+        maxRuns: 100,
+        jitter: '30s',
+        misfire: 'all',
+        maxCatchUp: 5,
+        catchUpWindow: '1h',
+      },
+    },
+  },
+  'post /schedules/preview': {
+    midnight: { summary: 'Every midnight in Cairo', value: { cron: '0 0 * * *', timezone: 'Africa/Cairo' } },
+  },
+  'patch /schedules/{scheduleId}': {
+    later: { summary: 'Another time, and as often as may be', value: { cron: '0 4 * * *', maxRuns: null } },
+  },
+  'post /schedules/{scheduleId}/pause': PAUSE,
   'put /pauses/types/{name}': PAUSE,
   'put /pauses/tags/{name}': PAUSE,
 };

@@ -31,6 +31,7 @@ import { KnownRoutes } from './api/problems/known-routes.js';
 import { ProblemFilter } from './api/problems/problem.filter.js';
 import { validationError } from './api/problems/problem.js';
 import { RateLimited } from './api/rate-limited.js';
+import { SchedulesController } from './api/schedules/schedules.controller.js';
 import { WorkersController } from './api/workers/workers.controller.js';
 import { OpenRequests } from './open-requests.js';
 
@@ -73,6 +74,7 @@ export class ServiceModule {
               ResolveController,
               JobTypesController,
               PausesController,
+              SchedulesController,
               WorkersController,
               ApiKeysController,
               LiveController,

@@ -16,7 +16,7 @@ import { CancelBus } from './cancellation/cancel-bus.js';
 import { AdmissionPoke } from './queue/admission-poke.js';
 import { Quotas } from './quotas.js';
 import { TaskSender } from './queue/task-sender.js';
-import { checkSchedule } from './registry/check-schedule.js';
+import { checkSchedule, checkTiming } from './registry/check-schedule.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
 import { SchedulePoke } from './schedules/schedule-poke.js';
 import { SlotJobs } from './schedules/slot-jobs.js';
@@ -78,12 +78,15 @@ export class Schedules {
     return toSchedule(row);
   }
 
-  /** The next instants of a schedule that is not made. @throws {InvalidJobError} naming what is wrong */
-  async preview(input: ScheduleInput): Promise<Date[]> {
-    const rule = await checkSchedule(input, this.types, this.limits);
+  /**
+   * The next instants of a schedule that is not made.
+   * @throws {InvalidJobError} naming what is wrong
+   */
+  preview(input: Partial<ScheduleInput>): Date[] {
+    const timing = checkTiming(input, this.limits.leastIntervalMs);
     const now = new Date();
-    const slots = new Slots({ ...rule, anchor: rule.startAt ?? now });
-    return slots.after(now, Math.min(PREVIEWED, rule.maxRuns ?? PREVIEWED)).map(({ at }) => at);
+    const slots = new Slots({ ...timing, anchor: timing.startAt ?? now });
+    return slots.after(now, Math.min(PREVIEWED, input.maxRuns ?? PREVIEWED)).map(({ at }) => at);
   }
 
   /** Whose a schedule is, for an administrator who acts for its owner. */

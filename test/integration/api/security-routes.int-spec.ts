@@ -51,6 +51,16 @@ const ROUTES: Record<string, Scope | 'anybody'> = {
   'DELETE /pauses/types/:name': 'admin',
   'PUT /pauses/tags/:name': 'admin',
   'DELETE /pauses/tags/:name': 'admin',
+  'POST /schedules': 'schedules:write',
+  'GET /schedules': 'jobs:read',
+  'POST /schedules/preview': 'jobs:read',
+  'GET /schedules/:scheduleId': 'jobs:read',
+  'PATCH /schedules/:scheduleId': 'schedules:write',
+  'DELETE /schedules/:scheduleId': 'schedules:write',
+  'POST /schedules/:scheduleId/pause': 'schedules:write',
+  'POST /schedules/:scheduleId/resume': 'schedules:write',
+  'POST /schedules/:scheduleId/trigger': 'schedules:write',
+  'GET /schedules/:scheduleId/slots': 'jobs:read',
   'POST /api-keys': 'admin',
   'GET /api-keys': 'admin',
   'DELETE /api-keys/:keyId': 'admin',
@@ -69,7 +79,7 @@ const allowedOn = (route: ServedRoute): Scope | 'anybody' | undefined =>
 /** The address of a route, for things that are not there. */
 const addressOf = ({ path }: ServedRoute) =>
   path
-    .replace(':jobId', '019a0000-0000-7000-8000-000000000000')
+    .replace(/:jobId|:scheduleId/, '019a0000-0000-7000-8000-000000000000')
     .replace(/:\w+/, 'nobody12')
     .replace('*', 'x');
 

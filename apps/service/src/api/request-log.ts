@@ -41,13 +41,17 @@ function lineOf(request: FastifyRequest, reply: FastifyReply): Record<string, un
           .at(-1)
       : undefined;
   const isOfKeys = request.routeOptions.url?.startsWith('/api-keys') ?? false;
-  const [jobId, keyId] = [params['jobId'] ?? (isOfKeys ? undefined : made), params['keyId'] ?? made];
+  const makesSchedule = request.routeOptions.url === '/schedules';
+  const jobId = params['jobId'] ?? (isOfKeys || makesSchedule ? undefined : made);
+  const keyId = params['keyId'] ?? made;
+  const scheduleId = params['scheduleId'] ?? (makesSchedule ? made : undefined);
   return {
     requestId: request.id,
     method: request.method,
     status: reply.statusCode,
     ...(ownerId === undefined ? {} : { ownerId, actor }),
     ...(isUuid(jobId) ? { jobId } : {}),
+    ...(isUuid(scheduleId) ? { scheduleId } : {}),
     ...(isOfKeys && keyId !== undefined && KEY_ID.test(keyId) ? { keyId } : {}),
     // Of a pause. One that is not known is only what somebody has written into an address.
     ...(params['name'] !== undefined && reply.statusCode < 400 ? { name: params['name'] } : {}),

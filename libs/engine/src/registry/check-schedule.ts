@@ -20,6 +20,7 @@ const LONGEST_MS = 366 * 86_400_000;
 const MOST_CATCH_UP = 100;
 const MOST_RUNS = 1_000_000_000;
 type Issues = InvalidJobError['issues'];
+type Timing = Pick<ScheduleRule, 'cron' | 'everyMs' | 'timezone' | 'startAt' | 'endAt'>;
 
 /** What schedules are held to. */
 export interface ScheduleLimits {
@@ -42,15 +43,11 @@ export async function checkSchedule(
     checkDuration(issues, field, input[field] as Duration | undefined, fallback, least, most);
   if (!NAME.test(input.name))
     issues.push({ pointer: '/name', message: '1 to 100 characters, no control characters.' });
-  const everyMs = duration('every', null, limits.leastIntervalMs);
+  const { timing, shortestMs } = readTiming(issues, input, limits.leastIntervalMs);
   const jitterMs = duration('jitter', 0, 0) ?? 0;
   const rule: ScheduleRule = {
     name: input.name,
-    cron: input.cron ?? null,
-    everyMs,
-    timezone: input.timezone ?? 'UTC',
-    startAt: input.startAt ?? null,
-    endAt: input.endAt ?? null,
+    ...timing,
     maxRuns: checkCount(issues, 'maxRuns', input.maxRuns, MOST_RUNS) ?? null,
     jitterMs,
     type: input.job.type,
@@ -62,8 +59,7 @@ export async function checkSchedule(
     catchUpWindowMs: duration('catchUpWindow', 86_400_000, 0) ?? 0,
     overlap: oneOf(issues, 'overlap', input.overlap, OVERLAP_POLICIES, 'allow'),
   };
-  const shortest = checkTiming(issues, rule, input, limits.leastIntervalMs);
-  if (shortest !== undefined && jitterMs >= shortest) {
+  if (shortestMs !== undefined && jitterMs >= shortestMs) {
     issues.push({ pointer: '/jitter', message: 'It must be shorter than the time between two slots.' });
   }
   issues.push(...(await issuesOfJob(input.job, types, limits.pointMs)));
@@ -71,15 +67,31 @@ export async function checkSchedule(
   return rule;
 }
 
-/** The shortest time between two slots; undefined when that cannot be said. */
-function checkTiming(
+/**
+ * Checks when a schedule has slots.
+ * @throws {InvalidJobError} naming every place that is wrong
+ */
+export function checkTiming(input: Partial<ScheduleInput>, leastMs: number): Timing {
+  const issues: Issues = [];
+  const { timing } = readTiming(issues, input, leastMs);
+  if (issues.length > 0) throw new InvalidJobError(issues);
+  return timing;
+}
+
+/** The times of a schedule, and the shortest one between two slots, where that can be said. */
+function readTiming(
   issues: Issues,
-  rule: ScheduleRule,
-  input: ScheduleInput,
+  input: Partial<ScheduleInput>,
   leastMs: number,
-): number | undefined {
-  const { cron, everyMs, timezone, startAt, endAt } = rule;
-  const before = issues.length;
+): { timing: Timing; shortestMs: number | undefined } {
+  const timing: Timing = {
+    cron: input.cron ?? null,
+    everyMs: checkDuration(issues, 'every', input.every, null, leastMs, LONGEST_MS),
+    timezone: input.timezone ?? 'UTC',
+    startAt: input.startAt ?? null,
+    endAt: input.endAt ?? null,
+  };
+  const { cron, timezone, startAt, endAt } = timing;
   if ((input.cron === undefined) === (input.every === undefined)) {
     const pointer = input.cron === undefined ? '/cron' : '/every';
     issues.push({ pointer, message: 'Give either cron or every.' });
@@ -90,24 +102,24 @@ function checkTiming(
       message: 'There is no such time zone. Give a name such as Europe/Berlin.',
     });
   }
-  let shortest = everyMs ?? undefined;
-  if (cron !== null) {
-    try {
-      shortest = CronTimes.parse(cron).shortestMs;
-      if (shortest < leastMs) {
-        issues.push({ pointer: '/cron', message: `Its slots must be ${leastMs / 1000} s apart at least.` });
-      }
-    } catch (error) {
-      issues.push({ pointer: '/cron', message: (error as Error).message });
-    }
-  }
+  const shortestMs = cron === null ? (timing.everyMs ?? undefined) : checkCron(issues, cron, leastMs);
   if (startAt && endAt && endAt <= startAt)
     issues.push({ pointer: '/endAt', message: 'It is not after startAt.' });
-  if (issues.length > before || shortest === undefined) return undefined;
-  if (!new Slots({ ...rule, anchor: startAt ?? new Date() }).next(new Date())) {
+  if (issues.length === 0 && !new Slots({ ...timing, anchor: startAt ?? new Date() }).next(new Date())) {
     issues.push({ pointer: endAt ? '/endAt' : '/cron', message: 'No slot lies in the time to come.' });
   }
-  return shortest;
+  return { timing, shortestMs };
+}
+
+function checkCron(issues: Issues, cron: string, leastMs: number): number | undefined {
+  try {
+    const { shortestMs } = CronTimes.parse(cron);
+    if (shortestMs >= leastMs) return shortestMs;
+    issues.push({ pointer: '/cron', message: `Its slots must be ${leastMs / 1000} s apart at least.` });
+  } catch (error) {
+    issues.push({ pointer: '/cron', message: (error as Error).message });
+  }
+  return undefined;
 }
 
 async function issuesOfJob(job: JobTemplate, types: JobTypeRegistry, pointMs: number): Promise<Issues> {

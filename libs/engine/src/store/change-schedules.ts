@@ -99,7 +99,7 @@ export async function redefine(
   }
   const changed = (await lockSchedule(sql, row.ownerId, row.scheduleId)) as ScheduleRow;
   const ended = changed.maxRuns !== null && changed.runs >= changed.maxRuns;
-  const after = moved || row.nextSlot === null ? row.now : new Date(row.nextSlot.getTime() - 1);
+  const after = moved || row.nextSlot === null ? changed.now : new Date(row.nextSlot.getTime() - 1);
   await writeNext(sql, changed, ended ? undefined : slotsOf(changed).next(after));
   return { row: (await lockSchedule(sql, row.ownerId, row.scheduleId)) as ScheduleRow, canceled };
 }

@@ -8,6 +8,7 @@ import { validationError } from '../problems/problem.js';
 
 const whole = (least: number, most = 2_147_483_647) => z.int().min(least).max(most);
 const AfterJob = z.tuple([whole(0, 8.64e15), z.guid()]);
+const AfterSlot = z.tuple([whole(-8.64e15, 8.64e15)]);
 const AfterPosition = z.tuple([whole(-1)]);
 const AfterEvent = z.tuple([z.string().regex(/^\d{1,18}$/), whole(0), whole(0), whole(0)]);
 
@@ -33,6 +34,16 @@ export class Cursors {
   async readJob(list: unknown[], text: string): Promise<JobCursor> {
     const [createdAt, jobId] = await this.read(list, text, AfterJob);
     return { createdAt: new Date(createdAt), jobId };
+  }
+
+  /** A place in the ledger of a schedule, the latest slots first. */
+  beforeSlot(list: unknown[], slot: Date): Promise<string> {
+    return this.write(list, [slot.getTime()]);
+  }
+
+  /** @throws {ProblemError} when the text is no cursor of this list. */
+  async readSlot(list: unknown[], text: string): Promise<Date> {
+    return new Date((await this.read(list, text, AfterSlot))[0]);
   }
 
   /** A place in a job's list of tasks. */

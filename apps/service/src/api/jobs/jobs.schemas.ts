@@ -41,6 +41,19 @@ const Catalog = z.record(z.string().max(200), Json).superRefine((metadata, conte
   }
 });
 
+/** The type of a job; one that says only how many tasks it has is a demonstration. */
+export function typeOr(
+  type: string | undefined,
+  numTask: number | undefined,
+  context: z.RefinementCtx,
+): string | undefined {
+  if (type !== undefined) return type;
+  if (numTask !== undefined) return DEMO_TYPE;
+  const message = 'Give a job type, or numTask for a demonstration.';
+  context.addIssue({ code: 'custom', path: ['type'], message });
+  return undefined;
+}
+
 /** The body of POST /jobs. */
 export const SubmitBody = strict({
   type: z
@@ -93,14 +106,8 @@ export const SubmitBody = strict({
     ...(runAt === undefined ? {} : { runAt: new Date(runAt) }),
     ...(expiresAt === undefined ? {} : { expiresAt: new Date(expiresAt) }),
   };
-  if (type !== undefined) return { ...rest, ...times, type };
-  if (body.numTask !== undefined) return { ...rest, ...times, type: DEMO_TYPE };
-  context.addIssue({
-    code: 'custom',
-    path: ['type'],
-    message: 'Give a job type, or numTask for a demonstration.',
-  });
-  return z.NEVER;
+  const named = typeOr(type, body.numTask, context);
+  return named === undefined ? z.NEVER : { ...rest, ...times, type: named };
 });
 export type SubmitBody = z.output<typeof SubmitBody>;
 
@@ -140,14 +147,14 @@ export const limit = z
   )
   .transform(Number)
   .default(PAGE.unlessGiven);
-const NO_PARAMETER = 'There is no such parameter.';
-const cursor = z.string().min(1).max(200).optional();
+export const NO_PARAMETER = 'There is no such parameter.';
+export const cursor = z.string().min(1).max(200).optional();
 
 /** Values of one filter. */
 const MOST_VALUES = 20;
 
 /** Values separated by commas, each at most once. */
-const listOf = <T extends string>(item: z.ZodType<T, string>, description: string) =>
+export const listOf = <T extends string>(item: z.ZodType<T, string>, description: string) =>
   z
     .string()
     .transform((text) => [...new Set(text.split(','))])

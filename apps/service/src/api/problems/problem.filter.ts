@@ -1,6 +1,13 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Inject } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { DuplicateJobError, IdempotencyMismatchError, InvalidJobError, QuotaExceededError } from '@app/core';
+import {
+  DeclaredScheduleError,
+  DuplicateJobError,
+  DuplicateScheduleError,
+  IdempotencyMismatchError,
+  InvalidJobError,
+  QuotaExceededError,
+} from '@app/core';
 import {
   AddressNotAllowedError,
   AmbiguousCredentialsError,
@@ -84,6 +91,8 @@ export function toProblem(error: unknown): Problem {
   if (error instanceof QuotaExceededError) return problemOf('quota-exceeded', error.message);
   if (error instanceof DuplicateJobError)
     return problemOf('duplicate-job', error.message, { jobId: error.jobId });
+  if (error instanceof DuplicateScheduleError) return problemOf('duplicate-schedule', error.message);
+  if (error instanceof DeclaredScheduleError) return problemOf('declared-schedule', error.message);
   if (error instanceof UnauthenticatedError) return problemOf('unauthenticated', error.message);
   if (error instanceof AmbiguousCredentialsError) return problemOf('malformed-request', error.message);
   if (error instanceof TooManyFailuresError) return problemOf('rate-limited', error.message);

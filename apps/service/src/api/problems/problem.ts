@@ -16,6 +16,8 @@ export const PROBLEMS = {
   'invalid-transition': { status: 409, title: 'The state of the job does not allow this' },
   'exit-pending': { status: 409, title: 'The exit of the job is not over yet' },
   'duplicate-job': { status: 409, title: 'An open job stands in the way' },
+  'duplicate-schedule': { status: 409, title: 'Another schedule has this name' },
+  'declared-schedule': { status: 409, title: 'The schedule is declared in code' },
   'request-timeout': { status: 408, title: 'The request took too long' },
   'payload-too-large': { status: 413, title: 'The body is too large' },
   'unsupported-media-type': { status: 415, title: 'The media type is not supported' },
