@@ -26,6 +26,7 @@ import { KnownRoutes } from './api/problems/known-routes.js';
 import { ProblemFilter } from './api/problems/problem.filter.js';
 import { validationError } from './api/problems/problem.js';
 import { RateLimited } from './api/rate-limited.js';
+import { WebhooksController } from './api/webhooks/webhooks.controller.js';
 import { WorkersController } from './api/workers/workers.controller.js';
 import { OpenRequests } from './open-requests.js';
 
@@ -68,6 +69,7 @@ export class ServiceModule {
               JobTypesController,
               PausesController,
               WorkersController,
+              WebhooksController,
               ApiKeysController,
             ]
           : []),

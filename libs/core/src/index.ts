@@ -4,6 +4,7 @@ export * from './events/job-event.js';
 export * from './job/job-errors.js';
 export * from './job/job-state.js';
 export * from './job/job.js';
+export * from './job/notify.js';
 export * from './task/backoff.js';
 export * from './task/clean-json.js';
 export * from './task/duration.js';

@@ -20,6 +20,7 @@ import { Quotas } from './quotas.js';
 import { QueueRoom } from './queue/queue-room.js';
 import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
+import { type NotifyDefaults, notifyDefaultsOf } from './registry/check-notify.js';
 import { type CheckedJob, checkJob, EXPIRES_BEFORE_DUE } from './registry/check-job.js';
 import { type Acceptance, acceptJobs, type KeyUse, lookUpKey, type NewJob } from './store/accept-jobs.js';
 import { AcceptLanes } from './store/accept-lanes.js';
@@ -38,6 +39,7 @@ import { newId } from './store/new-id.js';
 @Injectable()
 export class Jobs {
   private readonly accepts: AcceptLanes;
+  private readonly notify: NotifyDefaults;
 
   constructor(
     private readonly types: JobTypeRegistry,
@@ -50,6 +52,7 @@ export class Jobs {
     private readonly quotas: Quotas,
     @Inject(CONFIG) private readonly config: Config,
   ) {
+    this.notify = notifyDefaultsOf(config);
     this.accepts = new AcceptLanes(this.database.main, () => this.sender.incarnation);
   }
 
@@ -72,7 +75,7 @@ export class Jobs {
     const idempotency = key === undefined ? null : { key, bodyHash: hashOf(input) };
     let checked: CheckedJob;
     try {
-      checked = await checkJob(input, this.types, this.config.PRIORITY_AGEING);
+      checked = await checkJob(input, this.types, this.config.PRIORITY_AGEING, this.notify);
     } catch (error) {
       // It may have been accepted before its time had passed, or before its type was changed.
       if (!idempotency || !(error instanceof InvalidJobError)) throw error;

@@ -8,6 +8,7 @@ import type { Config } from '@app/platform/config/config.js';
 import { isSandbox } from '@app/platform/config/sandbox-environment.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { DatabaseModule } from '@app/platform/prisma/database.module.js';
+import { Outbound } from '@app/platform/outbound/outbound.js';
 import { Redis } from '@app/platform/redis/redis.js';
 import { RedisModule } from '@app/platform/redis/redis.module.js';
 import { AttemptAborts } from './cancellation/attempt-aborts.js';
@@ -26,6 +27,9 @@ import { TaskWrites } from './execution/task-writes.js';
 import { WorkerIdentity } from './execution/worker-identity.js';
 import { Explainer } from './explain.js';
 import { Jobs } from './jobs.js';
+import { NoticeMetrics } from './notifications/notice-metrics.js';
+import { Notifier } from './notifications/notifier.js';
+import { Webhooks } from './notifications/webhooks.js';
 import { Pauses } from './pauses.js';
 import { Quotas } from './quotas.js';
 import { Admission } from './queue/admission.js';
@@ -87,6 +91,8 @@ const EXECUTION = [
   Finalizer,
   JobRepairs,
   Syncer,
+  NoticeMetrics,
+  Notifier,
   TaskRuntime,
 ];
 
@@ -139,11 +145,21 @@ export class LonghaulModule {
         Explainer,
         Pauses,
         Workers,
+        Outbound,
+        Webhooks,
         ...(works ? [...EXECUTION, { provide: SANDBOX, useValue: sandbox }] : []),
         ...(sandboxed ? [SandboxedTask] : []),
         ...(works || sandboxed ? jobTypes : []),
       ],
-      exports: [Jobs, Explainer, Pauses, Workers, JobTypeRegistry, ...(works ? [EngineHealth] : [])],
+      exports: [
+        Jobs,
+        Explainer,
+        Pauses,
+        Webhooks,
+        Workers,
+        JobTypeRegistry,
+        ...(works ? [EngineHealth] : []),
+      ],
     };
   }
 }

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { JobFailure } from '../job/job-errors.js';
+import type { NotifyOptions } from '../job/notify.js';
 import { type Backoff, DEFAULT_BACKOFF } from './backoff.js';
 import type { Json } from './clean-json.js';
 import { type Duration, durationMs } from './duration.js';
@@ -164,6 +165,8 @@ export interface JobTypeOptions {
    * code that may block, crash or take too much memory. Default false.
    */
   sandbox?: boolean;
+  /** Who is mailed when its jobs end, unless a job says otherwise; what is left out is as the service is set. */
+  notify?: NotifyOptions;
 }
 
 /** The policies with their defaults and durations in milliseconds. */
@@ -183,6 +186,7 @@ export interface JobTypePolicy {
   searchable: readonly string[];
   version: number;
   sandbox: boolean;
+  notify: NotifyOptions;
 }
 
 /** A class that carries `@JobType`. Its constructor's parameters are whatever the application injects. */
@@ -246,6 +250,7 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
     searchable: checkedKeys(options.name, options.searchable ?? []),
     version,
     sandbox: options.sandbox ?? false,
+    notify: options.notify ?? {},
   };
   return (target) => {
     policies.set(target, policy);

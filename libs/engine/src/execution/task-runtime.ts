@@ -1,6 +1,7 @@
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { AttemptAborts } from '../cancellation/attempt-aborts.js';
 import { CancelListener } from '../cancellation/cancel-bus.js';
+import { Notifier } from '../notifications/notifier.js';
 import { Sweeper } from '../queue/sweeper.js';
 import { TaskConsumer } from '../queue/task-consumer.js';
 import { Syncer } from '../syncer/syncer.js';
@@ -22,6 +23,7 @@ export class TaskRuntime implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly progress: ProgressFlusher,
     private readonly sweeper: Sweeper,
     private readonly syncer: Syncer,
+    private readonly notifier: Notifier,
   ) {}
 
   async onApplicationBootstrap(): Promise<void> {
@@ -31,12 +33,13 @@ export class TaskRuntime implements OnApplicationBootstrap, OnModuleDestroy {
     this.consumer.start(this.executor);
     await this.sweeper.start();
     this.syncer.start();
+    this.notifier.start();
   }
 
   async onModuleDestroy(): Promise<void> {
     if (!this.started) return;
     await this.consumer.pause();
-    await Promise.all([this.executor.drain(), this.syncer.stop(), this.sweeper.stop()]);
+    await Promise.all([this.executor.drain(), this.syncer.stop(), this.sweeper.stop(), this.notifier.stop()]);
     await this.progress.stop();
     await this.aborts.settled();
     await Promise.all([this.heartbeat.stop(), this.consumer.close()]);

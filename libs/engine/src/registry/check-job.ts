@@ -8,6 +8,7 @@ import {
   rankOf,
 } from '@app/core';
 import type { NewJob } from '../store/accept-jobs.js';
+import { checkNotify, type NotifyDefaults } from './check-notify.js';
 import { type JobTypeRegistry, queueOf, type RegisteredJobType } from './job-type-registry.js';
 import { newId } from '../store/new-id.js';
 
@@ -32,12 +33,14 @@ export type CheckedJob = Omit<NewJob, 'jobId' | 'ownerId' | 'actor' | 'idempoten
 /**
  * Checks a submitted job against its type and makes its tasks.
  * @param pointMs what a point of priority is worth
+ * @param notify who is mailed of jobs that say nothing
  * @throws {InvalidJobError} naming every place that is wrong.
  */
 export async function checkJob(
   input: JobInput,
   types: JobTypeRegistry,
   pointMs: number,
+  notify: NotifyDefaults,
 ): Promise<CheckedJob> {
   const type = types.find(input.type);
   if (!type) {
@@ -84,6 +87,7 @@ export async function checkJob(
     rank: rankOf(input.runAt?.getTime() ?? Date.now(), priority, pointMs),
     payload,
     ...checkLabels(type, input.labels),
+    notify: checkNotify(input.notify, type.notify, notify),
     catalog: input.catalog === undefined ? null : (cleanJson(input.catalog) ?? null),
     units: type.hasPlan ? [unit('plan', -1, null, null)] : await tasksOf(type, input, count),
   };

@@ -9,6 +9,7 @@ import { fenceLostStops } from '../store/cancel-stops.js';
 import { type DueFinalization, renewTurn, takeDueFinalizations } from '../store/finalization.js';
 import { noteOverdueFinalizations } from '../store/overdue-finalizations.js';
 import { deleteEndedPauses } from '../store/pauses.js';
+import { deleteOldDeliveries } from '../store/deliveries.js';
 import { deleteOldJobs, deleteOldWorkers } from '../store/retention.js';
 import { inTime } from '../execution/in-time.js';
 import { ExitRunner } from './exit-runner.js';
@@ -160,6 +161,7 @@ export class Syncer {
   private async forget(): Promise<void> {
     const { RETENTION, LEASE } = this.config;
     await deleteEndedPauses(this.database.main);
+    await deleteOldDeliveries(this.database.main, RETENTION, DELETE_BATCH);
     await deleteOldWorkers(this.database.main, Math.max(RETENTION, 10 * LEASE));
     for (let batch = 0; batch < DELETE_BATCHES && !this.stopping.signal.aborted; batch++) {
       const deleted = await deleteOldJobs(this.database.main, this.config.RETENTION, DELETE_BATCH);

@@ -4,7 +4,13 @@ import type { Config } from './config.js';
 
 type Settings = Pick<
   Config,
-  'LOG_FIELDS' | 'DATABASE_URL' | 'REDIS_URL' | 'CATALOG_URL' | 'CATALOG_TOKEN' | 'CATALOG_LINK_URL'
+  | 'LOG_FIELDS'
+  | 'DATABASE_URL'
+  | 'REDIS_URL'
+  | 'CATALOG_URL'
+  | 'CATALOG_TOKEN'
+  | 'CATALOG_LINK_URL'
+  | 'SMTP_URL'
 >;
 
 /** What the log of a process with these settings may show, and the secrets that it must not. */
@@ -19,7 +25,8 @@ export function hiderOf(config: Settings): (text: string) => string {
 
 /** The secrets among the settings. */
 function secretsOf(config: Settings): string[] {
-  const addresses = [config.DATABASE_URL, config.REDIS_URL, config.CATALOG_URL, config.CATALOG_LINK_URL];
+  const { DATABASE_URL, REDIS_URL, CATALOG_URL, CATALOG_LINK_URL, SMTP_URL } = config;
+  const addresses = [DATABASE_URL, REDIS_URL, CATALOG_URL, CATALOG_LINK_URL, SMTP_URL];
   const passwords = addresses.map((address) => (address === undefined ? '' : new URL(address).password));
   return [...passwords, config.CATALOG_TOKEN ?? ''].filter((secret) => secret !== '');
 }
