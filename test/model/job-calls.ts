@@ -69,6 +69,7 @@ export function submit(spec: JobSpec): Call {
     labels: null,
     searchable: [],
     catalog: null,
+    notify: null,
     units: units.map((taskId, at) => {
       const kind = plan ? 'plan' : 'task';
       return { taskId, kind, position: plan ? -1 : at, key: null, payload: null };

@@ -104,6 +104,16 @@ export const EXAMPLES: Record<string, Record<string, { summary: string; value: o
     later: { summary: 'Another time, and as often as may be', value: { cron: '0 4 * * *', maxRuns: null } },
   },
   'post /schedules/{scheduleId}/pause': PAUSE,
+  'post /webhooks': {
+    failures: {
+      summary: 'Call an address when a job fails',
+      // An address for documentation: nothing is called when it is made.
+      value: { url: 'https://1.1.1.1/longhaul', events: ['job.failed'], description: 'the pager' },
+    },
+  },
+  'patch /webhooks/{webhookId}': {
+    off: { summary: 'Call it no more', value: { enabled: false } },
+  },
   'put /pauses/types/{name}': PAUSE,
   'put /pauses/tags/{name}': PAUSE,
 };

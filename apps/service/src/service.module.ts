@@ -32,6 +32,7 @@ import { ProblemFilter } from './api/problems/problem.filter.js';
 import { validationError } from './api/problems/problem.js';
 import { RateLimited } from './api/rate-limited.js';
 import { SchedulesController } from './api/schedules/schedules.controller.js';
+import { WebhooksController } from './api/webhooks/webhooks.controller.js';
 import { WorkersController } from './api/workers/workers.controller.js';
 import { OpenRequests } from './open-requests.js';
 
@@ -76,6 +77,7 @@ export class ServiceModule {
               PausesController,
               SchedulesController,
               WorkersController,
+              WebhooksController,
               ApiKeysController,
               LiveController,
             ]

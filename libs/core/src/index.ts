@@ -9,6 +9,7 @@ export * from './schedule/judge-slots.js';
 export * from './schedule/schedule.js';
 export * from './schedule/slots.js';
 export * from './schedule/zone.js';
+export * from './job/notify.js';
 export * from './task/backoff.js';
 export * from './task/clean-json.js';
 export * from './task/duration.js';

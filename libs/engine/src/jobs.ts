@@ -21,10 +21,17 @@ import { Quotas } from './quotas.js';
 import { QueueRoom } from './queue/queue-room.js';
 import { TaskSender } from './queue/task-sender.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
+import {
+  type CheckedJob,
+  checkJob,
+  dedupeOf,
+  EXPIRES_BEFORE_DUE,
+  type JobRules,
+  jobRulesOf,
+} from './registry/check-job.js';
 import { type Acceptance, acceptJobs, type NewJob } from './store/accept-jobs.js';
 import { AcceptLanes } from './store/accept-lanes.js';
 import { type KeyUse, lookUpKey } from './store/idempotency-keys.js';
-import { type CheckedJob, checkJob, dedupeOf, EXPIRES_BEFORE_DUE } from './registry/check-job.js';
 import { cancelJob } from './store/cancel-job.js';
 import { JobQueries, newJobView } from './store/job-queries.js';
 import { type EventCursor, type LedgerEvent, readLedger } from './store/read-ledger.js';
@@ -39,6 +46,7 @@ import { newId } from './store/new-id.js';
 @Injectable()
 export class Jobs {
   private readonly accepts: AcceptLanes;
+  private readonly rules: JobRules;
 
   constructor(
     private readonly types: JobTypeRegistry,
@@ -52,6 +60,7 @@ export class Jobs {
     private readonly quotas: Quotas,
     @Inject(CONFIG) private readonly config: Config,
   ) {
+    this.rules = jobRulesOf(config);
     this.accepts = new AcceptLanes(this.database.main, () => this.sender.incarnation);
   }
 
@@ -74,7 +83,7 @@ export class Jobs {
     const idempotency = key === undefined ? null : { key, bodyHash: hashOf(input) };
     let checked: CheckedJob;
     try {
-      checked = await checkJob(input, this.types, this.config.PRIORITY_AGEING);
+      checked = await checkJob(input, this.types, this.rules);
     } catch (error) {
       // It may have been accepted before its time had passed, or before its type was changed.
       if (!idempotency || !(error instanceof InvalidJobError)) throw error;
@@ -226,7 +235,7 @@ export class Jobs {
     const { jobId, createdAt } = earlier;
     const job = await this.queries.find(by.ownerId, jobId, tx);
     if (job) return { job, replayed: true };
-    const then = await checkJob(input, this.types, this.config.PRIORITY_AGEING, createdAt.getTime());
+    const then = await checkJob(input, this.types, this.rules, createdAt.getTime());
     return {
       job: newJobView({ ...then, jobId, ownerId: by.ownerId, actor: by.actor }, createdAt),
       replayed: true,

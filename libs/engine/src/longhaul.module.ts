@@ -8,6 +8,7 @@ import type { Config } from '@app/platform/config/config.js';
 import { isSandbox } from '@app/platform/config/sandbox-environment.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { DatabaseModule } from '@app/platform/prisma/database.module.js';
+import { Outbound } from '@app/platform/outbound/outbound.js';
 import { Redis } from '@app/platform/redis/redis.js';
 import { RedisModule } from '@app/platform/redis/redis.module.js';
 import { AttemptAborts } from './cancellation/attempt-aborts.js';
@@ -30,6 +31,9 @@ import { LiveFeed } from './live/live-feed.js';
 import { LiveKey } from './live/live-key.js';
 import { LivePoke } from './live/live-poke.js';
 import { LiveUpdates } from './live/live-updates.js';
+import { NoticeMetrics } from './notifications/notice-metrics.js';
+import { Notifier } from './notifications/notifier.js';
+import { Webhooks } from './notifications/webhooks.js';
 import { Pauses } from './pauses.js';
 import { Quotas } from './quotas.js';
 import { Admission } from './queue/admission.js';
@@ -100,6 +104,8 @@ const EXECUTION = [
   ScheduleMetrics,
   DeclaredCrons,
   Ticker,
+  NoticeMetrics,
+  Notifier,
   TaskRuntime,
 ];
 
@@ -159,6 +165,8 @@ export class LonghaulModule {
         SchedulePoke,
         Schedules,
         Workers,
+        Outbound,
+        Webhooks,
         ...(works ? [...EXECUTION, { provide: SANDBOX, useValue: sandbox }] : []),
         ...(sandboxed ? [SandboxedTask] : []),
         ...(works || sandboxed ? jobTypes : []),
@@ -169,6 +177,7 @@ export class LonghaulModule {
         Explainer,
         Pauses,
         Schedules,
+        Webhooks,
         Workers,
         JobTypeRegistry,
         ...(works ? [EngineHealth] : []),

@@ -16,6 +16,7 @@ import { CancelBus } from './cancellation/cancel-bus.js';
 import { AdmissionPoke } from './queue/admission-poke.js';
 import { Quotas } from './quotas.js';
 import { TaskSender } from './queue/task-sender.js';
+import { jobRulesOf } from './registry/check-job.js';
 import { checkSchedule, checkTiming } from './registry/check-schedule.js';
 import { JobTypeRegistry } from './registry/job-type-registry.js';
 import { SchedulePoke } from './schedules/schedule-poke.js';
@@ -179,7 +180,7 @@ export class Schedules {
   }
 
   private get limits() {
-    return { leastIntervalMs: this.config.SCHEDULE_MIN_INTERVAL, pointMs: this.config.PRIORITY_AGEING };
+    return { leastIntervalMs: this.config.SCHEDULE_MIN_INTERVAL, job: jobRulesOf(this.config) };
   }
 
   private changed(change: ScheduleChange | undefined): Schedule | undefined {

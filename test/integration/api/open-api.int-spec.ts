@@ -65,7 +65,10 @@ async function send(
   id = NOWHERE,
 ) {
   const [method = '', path = ''] = name.split(' ');
-  const address = path.replace(/\{(jobId|scheduleId)\}/, id).replace('{name}', 'demo.wait');
+  const address = path
+    .replace(/\{(jobId|scheduleId|webhookId)\}/, id)
+    .replace('{deliveryId}', NOWHERE)
+    .replace('{name}', 'demo.wait');
   return admin.send(method.toUpperCase(), `${address}${query}`, body, headers);
 }
 
@@ -113,7 +116,7 @@ describe('the document of the API (feature 5)', () => {
         // A ticket beside a credential is refused before anything is read.
         .filter((parameter) => parameter.in === 'query' && parameter.name !== 'ticket')
         .map((parameter) => parameter.name);
-      const body = /^(post|put)/.test(name) ? {} : undefined;
+      const body = /^(post|put|patch)/.test(name) ? {} : undefined;
       const pointers = async (keys: string[]) => {
         const query = keys.map((key) => `${encodeURIComponent(key)}=${encodeURIComponent(',')}`).join('&');
         const answer = await send(name, body, {}, `?${query}`);
@@ -194,6 +197,8 @@ describe('the document of the API (feature 5)', () => {
       )) {
         const { status, body } = await send(name, value, {}, '', await targetOf(name));
         sent.push(name);
+        // Nobody is to be called when jobs of this test end.
+        if (name === 'post /webhooks') await admin.send('DELETE', `/webhooks/${body.webhookId}`);
         // No job type of this service has a tag, which is found out after the body is checked.
         if (name.includes('/tags/')) expect(status).toBe(404);
         if (name.includes('/tags/')) continue;
@@ -201,7 +206,7 @@ describe('the document of the API (feature 5)', () => {
           name,
           title,
           null,
-          ['post /jobs', 'post /schedules', 'post /api-keys'].includes(name) ? 201 : 200,
+          ['post /jobs', 'post /schedules', 'post /api-keys', 'post /webhooks'].includes(name) ? 201 : 200,
         ]);
       }
     }
@@ -212,11 +217,15 @@ describe('the document of the API (feature 5)', () => {
   }, 30_000);
 });
 
-/** A job, or a schedule, on which the example of an operation can be tried. */
+/** A job, a schedule or a webhook on which the example of an operation can be tried. */
 async function targetOf(name: string): Promise<string> {
   if (name.includes('{scheduleId}')) {
     const body = { name: randomUUID(), every: '1h', job: { numTask: 1 } };
     return (await admin.send('POST', '/schedules', body)).body.scheduleId;
+  }
+  if (name.includes('/webhooks/')) {
+    const hook = { url: 'https://1.1.1.1', types: ['files.ingest'] };
+    return (await admin.send('POST', '/webhooks', hook)).body.webhookId;
   }
   if (!name.endsWith('/resolve')) return (await alice.submit(later)).jobId;
   // The Catalog is not there, so that it stays in finalization.

@@ -101,6 +101,7 @@ export function newJob({
     labels: null,
     searchable: [],
     catalog: null,
+    notify: null,
     units: plan ? [unit('plan', -1)] : Array.from({ length: tasks }, (_, at) => unit('task', at)),
     idempotency: null,
     ...over,

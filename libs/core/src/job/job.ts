@@ -1,6 +1,7 @@
 import type { Json } from '../task/clean-json.js';
 import type { JobFailure } from './job-errors.js';
 import type { JobStatus } from './job-state.js';
+import type { NotifyOptions } from './notify.js';
 import type { TaskStatus } from '../task/task-state.js';
 
 export const FAILURE_POLICIES = ['fail-fast', 'continue'] as const;
@@ -32,6 +33,8 @@ export interface JobInput {
   dedupeKey?: string;
   /** Overrides the metadata that the type gives to the Catalog. */
   catalog?: { [key: string]: Json };
+  /** Who is mailed when it ends. */
+  notify?: NotifyOptions;
 }
 
 /** Who submits: the owner whose job it is, and the credential that was used. */

@@ -31,6 +31,7 @@ describe('a job type', () => {
       version: 1,
       searchable: [],
       sandbox: false,
+      notify: {},
     });
   });
 
@@ -49,6 +50,7 @@ describe('a job type', () => {
       version: 1,
       searchable: ['project'],
       sandbox: true,
+      notify: { email: ['ops@example.com'] },
     });
     expect(policy).toEqual({
       name: 'files.ingest',
@@ -66,6 +68,7 @@ describe('a job type', () => {
       version: 1,
       searchable: ['project'],
       sandbox: true,
+      notify: { email: ['ops@example.com'] },
     });
   });
 

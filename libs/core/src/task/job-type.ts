@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { JobFailure } from '../job/job-errors.js';
+import type { NotifyOptions } from '../job/notify.js';
 import { type Backoff, DEFAULT_BACKOFF } from './backoff.js';
 import type { Json } from './clean-json.js';
 import { CronTimes } from '../schedule/cron-times.js';
@@ -169,6 +170,8 @@ export interface JobTypeOptions {
   sandbox?: boolean;
   /** Schedules that make jobs of this type. The database has what the process says that was started last. */
   crons?: DeclaredCron[];
+  /** Who is mailed when its jobs end, unless a job says otherwise; what is left out is as the service is set. */
+  notify?: NotifyOptions;
 }
 
 /** The policies with their defaults and durations in milliseconds. */
@@ -189,6 +192,7 @@ export interface JobTypePolicy {
   version: number;
   sandbox: boolean;
   crons: readonly DeclaredCron[];
+  notify: NotifyOptions;
 }
 
 /** A class that carries `@JobType`. Its constructor's parameters are whatever the application injects. */
@@ -253,6 +257,7 @@ export function JobType(options: JobTypeOptions): (target: JobTypeClass) => void
     version,
     sandbox: options.sandbox ?? false,
     crons: checkedCrons(options.name, options.crons ?? []),
+    notify: options.notify ?? {},
   };
   return (target) => {
     policies.set(target, policy);

@@ -1,6 +1,7 @@
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { AttemptAborts } from '../cancellation/attempt-aborts.js';
 import { CancelListener } from '../cancellation/cancel-bus.js';
+import { Notifier } from '../notifications/notifier.js';
 import { Sweeper } from '../queue/sweeper.js';
 import { Ticker } from '../schedules/ticker.js';
 import { TaskConsumer } from '../queue/task-consumer.js';
@@ -24,6 +25,7 @@ export class TaskRuntime implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly sweeper: Sweeper,
     private readonly syncer: Syncer,
     private readonly ticker: Ticker,
+    private readonly notifier: Notifier,
   ) {}
 
   async onApplicationBootstrap(): Promise<void> {
@@ -34,12 +36,14 @@ export class TaskRuntime implements OnApplicationBootstrap, OnModuleDestroy {
     await this.sweeper.start();
     this.syncer.start();
     await this.ticker.start();
+    this.notifier.start();
   }
 
   async onModuleDestroy(): Promise<void> {
     if (!this.started) return;
     await this.consumer.pause();
-    await Promise.all([this.executor.drain(), this.syncer.stop(), this.sweeper.stop(), this.ticker.stop()]);
+    const others = [this.syncer, this.sweeper, this.ticker, this.notifier];
+    await Promise.all([this.executor.drain(), ...others.map((other) => other.stop())]);
     await this.progress.stop();
     await this.aborts.settled();
     await Promise.all([this.heartbeat.stop(), this.consumer.close()]);

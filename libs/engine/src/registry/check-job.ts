@@ -9,6 +9,8 @@ import {
 } from '@app/core';
 import type { NewJob } from '../store/accept-jobs.js';
 import type { DedupeKey } from '../store/dedupe-keys.js';
+import type { Config } from '@app/platform/config/config.js';
+import { checkNotify, type NotifyDefaults, notifyDefaultsOf } from './check-notify.js';
 import { type JobTypeRegistry, queueOf, type RegisteredJobType } from './job-type-registry.js';
 import { newId } from '../store/new-id.js';
 
@@ -30,16 +32,28 @@ type Unit = NewJob['units'][number];
 /** A job that was checked against its type, ready to be written for an owner. */
 export type CheckedJob = Omit<NewJob, 'jobId' | 'ownerId' | 'actor' | 'idempotency' | 'dedupe' | 'direct'>;
 
+/** What holds for every job of this service. */
+export interface JobRules {
+  /** What a point of priority is worth, in milliseconds. */
+  pointMs: number;
+  /** Who is mailed of jobs that say nothing. */
+  notify: NotifyDefaults;
+}
+
+/** The rules by the settings. */
+export function jobRulesOf(config: Config): JobRules {
+  return { pointMs: config.PRIORITY_AGEING, notify: notifyDefaultsOf(config) };
+}
+
 /**
  * Checks a submitted job against its type and makes its tasks.
- * @param pointMs what a point of priority is worth
  * @param now the time at which it is submitted
  * @throws {InvalidJobError} naming every place that is wrong.
  */
 export async function checkJob(
   input: JobInput,
   types: JobTypeRegistry,
-  pointMs: number,
+  { pointMs, notify }: JobRules,
   now = Date.now(),
 ): Promise<CheckedJob> {
   const type = types.find(input.type);
@@ -87,6 +101,7 @@ export async function checkJob(
     rank: rankOf(input.runAt?.getTime() ?? now, priority, pointMs),
     payload,
     ...checkLabels(type, input.labels),
+    notify: checkNotify(input.notify, type.notify, notify),
     catalog: input.catalog === undefined ? null : (cleanJson(input.catalog) ?? null),
     units: type.hasPlan ? [unit('plan', -1, null, null)] : await tasksOf(type, input, count),
   };

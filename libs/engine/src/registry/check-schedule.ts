@@ -11,7 +11,7 @@ import {
   Slots,
 } from '@app/core';
 import type { ScheduleRule } from '../store/schedule-rows.js';
-import { checkJob } from './check-job.js';
+import { checkJob, type JobRules } from './check-job.js';
 import type { JobTypeRegistry } from './job-type-registry.js';
 
 /** The name of a schedule: 1 to 100 characters, none of them a control character. */
@@ -26,7 +26,7 @@ type Timing = Pick<ScheduleRule, 'cron' | 'everyMs' | 'timezone' | 'startAt' | '
 export interface ScheduleLimits {
   /** The shortest time between two slots, in milliseconds. */
   leastIntervalMs: number;
-  pointMs: number;
+  job: JobRules;
 }
 
 /**
@@ -62,7 +62,7 @@ export async function checkSchedule(
   if (shortestMs !== undefined && jitterMs >= shortestMs) {
     issues.push({ pointer: '/jitter', message: 'It must be shorter than the time between two slots.' });
   }
-  issues.push(...(await issuesOfJob(input.job, types, limits.pointMs)));
+  issues.push(...(await issuesOfJob(input.job, types, limits.job)));
   if (issues.length > 0) throw new InvalidJobError(issues);
   return rule;
 }
@@ -122,9 +122,9 @@ function checkCron(issues: Issues, cron: string, leastMs: number): number | unde
   return undefined;
 }
 
-async function issuesOfJob(job: JobTemplate, types: JobTypeRegistry, pointMs: number): Promise<Issues> {
+async function issuesOfJob(job: JobTemplate, types: JobTypeRegistry, rules: JobRules): Promise<Issues> {
   try {
-    await checkJob(job, types, pointMs);
+    await checkJob(job, types, rules);
     return [];
   } catch (error) {
     if (!(error instanceof InvalidJobError)) throw error;

@@ -9,6 +9,7 @@ import {
 } from '@app/core';
 import { DEFAULT_QUEUE } from '../store/dispatch.js';
 import type { TypeLimits } from '../store/type-limits.js';
+import { notifyIssues } from './check-notify.js';
 
 /** Injection token of the classes with `@JobType`. */
 export const JOB_TYPES = Symbol('JOB_TYPES');
@@ -113,8 +114,11 @@ function limitsOf({ concurrency, rateLimit, exclusive }: JobTypePolicy): TypeLim
 function describe(type: JobTypeClass): RegisteredJobType {
   const handler = type.prototype as Partial<JobHandler>;
   const hasCatalog = handler.catalog !== undefined;
+  const policy = policyOf(type);
+  const [wrong] = notifyIssues(policy.notify);
+  if (wrong) throw new TypeError(`Job type "${policy.name}": ${wrong.pointer.slice(1)}: ${wrong.message}`);
   return {
-    ...policyOf(type),
+    ...policy,
     hasPlan: handler.plan !== undefined,
     hasCatalog,
     hasExitHook: handler.onJobExited !== undefined,

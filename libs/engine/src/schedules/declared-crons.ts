@@ -6,6 +6,7 @@ import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
+import { jobRulesOf } from '../registry/check-job.js';
 import { checkSchedule } from '../registry/check-schedule.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import { type Declaration, declareSchedules } from '../store/declare-schedules.js';
@@ -55,7 +56,7 @@ export class DeclaredCrons {
       ...rest,
       job: { ...job, type, ...(payload === undefined ? {} : { payload }) },
     };
-    const limits = { leastIntervalMs: 1000, pointMs: this.config.PRIORITY_AGEING };
+    const limits = { leastIntervalMs: 1000, job: jobRulesOf(this.config) };
     try {
       const rule = await checkSchedule(input, this.types, limits);
       return { ownerId: owner, rule, hash: createHash('sha256').update(JSON.stringify(rule)).digest('hex') };

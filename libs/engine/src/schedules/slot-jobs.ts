@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { InvalidJobError, rankOf } from '@app/core';
 import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
-import { checkJob, dedupeOf } from '../registry/check-job.js';
+import { checkJob, dedupeOf, jobRulesOf } from '../registry/check-job.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import type { NewJob } from '../store/accept-jobs.js';
 import type { ScheduleRow } from '../store/schedule-rows.js';
@@ -21,7 +21,7 @@ export class SlotJobs {
     actor = `schedule:${schedule.scheduleId}`,
   ): Promise<NewJob> {
     const { template, ownerId, scheduleId, now } = schedule;
-    const checked = await checkJob(template, this.types, this.config.PRIORITY_AGEING);
+    const checked = await checkJob(template, this.types, jobRulesOf(this.config));
     const limits = [checked.maxRuntimeMs, schedule.maxRuntimeMs].filter((limit) => limit !== null);
     return {
       ...checked,

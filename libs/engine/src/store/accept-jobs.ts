@@ -1,4 +1,4 @@
-import type { FailurePolicy, Json } from '@app/core';
+import type { FailurePolicy, Json, Notify } from '@app/core';
 import { Prisma, type Sql } from '@app/platform/prisma/database.js';
 import { isLockTimeout } from '@app/platform/prisma/sql-errors.js';
 import { type DedupeKey, dedupeRows, findHolders, takeDedupeKeys } from './dedupe-keys.js';
@@ -34,6 +34,8 @@ export interface NewJob {
   /** The keys of its labels by which it can be found. */
   searchable: readonly string[];
   catalog: Json | null;
+  /** Who is mailed of its end; null: nobody. */
+  notify: Notify | null;
   /** The hidden plan at position -1, or the tasks from position 0. A null payload means the job's. */
   units: {
     taskId: string;
@@ -142,6 +144,7 @@ async function writeJobs(
     catalog: job.catalog ?? undefined,
     schedule_id: job.schedule?.scheduleId,
     slot: job.schedule?.slot,
+    notify: job.notify ?? undefined,
     keyed: job.idempotency !== null,
     dedupe: job.dedupe.length === 0 ? undefined : job.dedupe,
     dedupe_count: job.dedupe.length,
@@ -174,14 +177,14 @@ async function writeJobs(
       RETURNING job_id
     ), j AS (
       INSERT INTO jobs (id, owner_id, submitted_by, type, payload_version, queue, status, failure_policy, max_attempts, resumable,
-                        finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, payload, labels, catalog, schedule_id, slot, dedupe, planning, tasks_total)
+                        finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, payload, labels, catalog, notify, schedule_id, slot, dedupe, planning, tasks_total)
       SELECT i.id, owner_id, submitted_by, type, payload_version, queue,
              CASE WHEN run_at IS NULL THEN 'queued' ELSE 'scheduled' END, failure_policy, max_attempts, resumable,
-             finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, COALESCE(payload, 'null'::jsonb), labels, catalog, schedule_id, slot, dedupe, planning, tasks_total
+             finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, COALESCE(payload, 'null'::jsonb), labels, catalog, notify, schedule_id, slot, dedupe, planning, tasks_total
       FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         AS i(id uuid, owner_id text, submitted_by text, type text, payload_version int, queue text, failure_policy text,
              max_attempts smallint, resumable boolean, finalize boolean, exit_hook boolean, run_at timestamptz, expires_at timestamptz,
-             max_runtime_ms bigint, priority smallint, rank float8, payload jsonb, labels jsonb, catalog jsonb, schedule_id uuid, slot timestamptz, dedupe jsonb,
+             max_runtime_ms bigint, priority smallint, rank float8, payload jsonb, labels jsonb, catalog jsonb, notify jsonb, schedule_id uuid, slot timestamptz, dedupe jsonb,
              keyed boolean, planning boolean, tasks_total int)
       WHERE i.id IN (SELECT id FROM alone) AND (NOT keyed OR i.id IN (SELECT job_id FROM k))
       RETURNING id, owner_id, type, queue, submitted_by, status, run_at, expires_at, rank, created_at

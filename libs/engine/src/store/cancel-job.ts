@@ -3,6 +3,7 @@ import { Prisma, type PrismaClient } from '@app/platform/prisma/database.js';
 import { endOpenTasks } from './end-open-tasks.js';
 import { openExits } from './exit-hooks.js';
 import { inTransaction } from './in-transaction.js';
+import { openNotices } from './outbox.js';
 
 /** `repeated`: it was canceled before. `refused`: it has ended otherwise, or is past the point of no return. */
 export type Cancellation =
@@ -24,11 +25,11 @@ export async function cancelJob(
       WITH j AS (
         UPDATE jobs SET status = 'canceled', outcome = 'canceled', version = version + 1, finished_at = clock_timestamp()
         WHERE id = ${jobId}::uuid AND owner_id = ${ownerId} AND status = ANY(${jobSourcesOf('cancel')}::text[])
-        RETURNING id, generation, version, exit_hook
+        RETURNING id, generation, version, exit_hook, status, error, finished_at, owner_id, type, labels, notify
       ), c AS (
         INSERT INTO cancellations (job_id, generation, actor, reason)
         SELECT id, generation, ${by.actor}, ${reason} FROM j
-      ), x AS (${openExits(Prisma.sql`j`)}), e AS (
+      ), x AS (${openExits(Prisma.sql`j`)}), o AS (${openNotices(Prisma.sql`j`)}), e AS (
         INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
         SELECT id, generation, version, 'job.canceled', ${by.actor}, ${reason} FROM j
       )

@@ -1,6 +1,7 @@
 import type { JobFailure, Json } from '@app/core';
 import { Prisma, type Sql } from '@app/platform/prisma/database.js';
 import { openExits } from './exit-hooks.js';
+import { openNotices } from './outbox.js';
 
 /** A turn at finalizing a job: what every write of it names. Epochs begin anew with a generation. */
 export interface FinalizationTurn {
@@ -115,8 +116,8 @@ export async function endFinalization(
         progress = CASE WHEN ${status} = 'completed' THEN 100 ELSE progress END,
         error = ${error === null ? null : JSON.stringify(error)}::jsonb
       WHERE id IN (SELECT id FROM held)
-      RETURNING id, generation, version, exit_hook
-    ), x AS (${openExits(Prisma.sql`j`)}), e AS (
+      RETURNING id, generation, version, exit_hook, status, error, finished_at, owner_id, type, labels, notify
+    ), x AS (${openExits(Prisma.sql`j`)}), o AS (${openNotices(Prisma.sql`j`)}), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
       SELECT id, generation, version, ${`job.${status}`}, ${actor}, ${error?.code ?? null} FROM j
     )

@@ -3,6 +3,7 @@ import { Prisma, type PrismaClient, type Sql } from '@app/platform/prisma/databa
 import { endOpenTasks } from './end-open-tasks.js';
 import { openExits } from './exit-hooks.js';
 import { inTransaction, retryRaces } from './in-transaction.js';
+import { openNotices } from './outbox.js';
 
 /** What became of an attempt, to be written under its fence. */
 export interface FinishMember {
@@ -86,6 +87,8 @@ async function writeFinishes(
     expired: member.expired,
     suspicion: member.suspicion,
   }));
+  const endedIn = Prisma.sql`(SELECT n.*, (SELECT at FROM ended) AS finished_at
+    FROM next n WHERE status IN ('completed', 'failed')) ended_jobs`;
   const skip = wait ? Prisma.empty : Prisma.sql`SKIP LOCKED`;
   return sql.$queryRaw<Row[]>`
     WITH ended AS MATERIALIZED (
@@ -99,7 +102,7 @@ async function writeFinishes(
       FROM m JOIN tasks t ON t.id = m.id LEFT JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
     ), j AS MATERIALIZED (
       SELECT id, status, generation, version, failure_policy, finalize, exit_hook, planning, tasks_total, tasks_completed,
-        tasks_failed, tasks_canceled, progress_sum, progress, error
+        tasks_failed, tasks_canceled, progress_sum, progress, error, owner_id, type, labels, notify
       FROM jobs WHERE id IN (SELECT job_id FROM seen) AND COALESCE(status = 'active', false)
       ORDER BY id FOR NO KEY UPDATE ${skip}
     ), locked AS MATERIALIZED (
@@ -139,7 +142,8 @@ async function writeFinishes(
         (array_agg(result) FILTER (WHERE kind = 'task' AND status = 'completed'))[1] AS result
       FROM locked GROUP BY job_id
     ), summed AS (
-      SELECT j.id, j.generation, j.version + 1 AS version, j.failure_policy, j.finalize, j.exit_hook, j.tasks_total,
+      SELECT j.id, j.generation, j.version + 1 AS version, j.failure_policy, j.finalize, j.exit_hook, j.owner_id, j.type,
+        j.labels, j.notify, j.tasks_total,
         j.tasks_completed + c.completed AS completed, j.tasks_failed + c.failed AS failed, j.progress,
         j.progress_sum + c.gained AS progress_sum, j.planning AND NOT c.planned AND NOT c.unplanned AS planning,
         c.unplanned, COALESCE(j.error, c.error) AS error, c.result,
@@ -174,7 +178,7 @@ async function writeFinishes(
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
       SELECT id, 'finalize', id, '', clock_timestamp() FROM next WHERE status = 'finalizing'
       ON CONFLICT (id, kind) DO UPDATE SET look_again_at = EXCLUDED.look_again_at, epoch = dispatch.epoch + 1
-    ), x AS (${openExits(Prisma.sql`(SELECT * FROM next WHERE status IN ('completed', 'failed')) ended_jobs`)}), timed AS (
+    ), x AS (${openExits(endedIn)}), o AS (${openNotices(endedIn)}), timed AS (
       DELETE FROM dispatch d USING next n WHERE d.id = n.id AND d.kind = 'deadline' AND n.status <> 'active'
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor, data)

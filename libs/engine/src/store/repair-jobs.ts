@@ -1,6 +1,7 @@
 import { Prisma, type PrismaClient, type Sql } from '@app/platform/prisma/database.js';
 import { openExits } from './exit-hooks.js';
 import { inTransaction } from './in-transaction.js';
+import { openNotices } from './outbox.js';
 import { firstWithin } from './page-of-jobs.js';
 
 /** Tasks that are read while the locks of their jobs are held: some tenths of a second. A job that has more goes alone. */
@@ -56,7 +57,8 @@ export async function nextOpenJob(sql: Sql, after: string): Promise<string | und
 }
 
 async function mendCounters(sql: Sql, jobIds: string[]): Promise<number> {
-  const endedIn = Prisma.sql`(SELECT job_id AS id, exit_hook FROM n WHERE status IN ('completed', 'failed')) ended_jobs`;
+  const endedIn = Prisma.sql`(SELECT n.*, job_id AS id, clock_timestamp() AS finished_at
+    FROM n WHERE status IN ('completed', 'failed')) ended_jobs`;
   return sql.$executeRaw`
     WITH s AS (
       SELECT i.job_id,
@@ -72,7 +74,8 @@ async function mendCounters(sql: Sql, jobIds: string[]): Promise<number> {
       WHERE i.job_id = ANY(${jobIds}::uuid[])
       GROUP BY i.job_id
     ), n AS MATERIALIZED (
-      SELECT s.*, j.generation, j.version + 1 AS version, j.exit_hook, CASE
+      SELECT s.*, j.generation, j.version + 1 AS version, j.exit_hook, j.error, j.owner_id, j.type,
+        j.labels, j.notify, CASE
           WHEN s.open > 0 THEN 'active'
           WHEN s.broken THEN 'failed'
           WHEN j.finalize AND s.total > 0 THEN 'finalizing'
@@ -86,7 +89,7 @@ async function mendCounters(sql: Sql, jobIds: string[]): Promise<number> {
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
       SELECT job_id, 'finalize', job_id, '', clock_timestamp() FROM n WHERE status = 'finalizing'
       ON CONFLICT (id, kind) DO NOTHING
-    ), x AS (${openExits(endedIn)}), timed AS (
+    ), x AS (${openExits(endedIn)}), o AS (${openNotices(endedIn)}), timed AS (
       DELETE FROM dispatch d USING n WHERE d.id = n.job_id AND d.kind = 'deadline' AND n.status <> 'active'
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor)

@@ -2,6 +2,7 @@ import { cleanText, type JobFailure, type JobStatus } from '@app/core';
 import { Prisma, type PrismaClient } from '@app/platform/prisma/database.js';
 import { openExits } from './exit-hooks.js';
 import { inTransaction } from './in-transaction.js';
+import { openNotices } from './outbox.js';
 
 /** How an administrator ends a job that the Catalog never answers, and why. */
 export interface Resolution {
@@ -31,10 +32,10 @@ export async function resolveJob(
           progress = CASE WHEN ${status} = 'completed' THEN 100 ELSE progress END,
           error = ${status === 'failed' ? JSON.stringify(error) : null}::jsonb
         WHERE id = ${jobId}::uuid AND status = 'finalizing'
-        RETURNING id, generation, version, owner_id, exit_hook
+        RETURNING id, generation, version, exit_hook, status, error, finished_at, owner_id, type, labels, notify
       ), gone AS (
         DELETE FROM dispatch d USING j WHERE d.id = j.id AND d.kind = 'finalize'
-      ), x AS (${openExits(Prisma.sql`j`)}), e AS (
+      ), x AS (${openExits(Prisma.sql`j`)}), o AS (${openNotices(Prisma.sql`j`)}), e AS (
         INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
         SELECT id, generation, version, ${`job.${status}`}, ${actor}, ${reason} FROM j
       )

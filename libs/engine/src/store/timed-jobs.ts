@@ -4,6 +4,7 @@ import { LOOK_BACK_MS } from './dispatch.js';
 import { endOpenTasks } from './end-open-tasks.js';
 import { openExits } from './exit-hooks.js';
 import { inTransaction } from './in-transaction.js';
+import { openNotices } from './outbox.js';
 
 /** How long a row is left to the sweeper that took it. */
 const SWEEP_LEASE_MS = 5000;
@@ -75,8 +76,9 @@ export async function failOverdueJobs(client: PrismaClient, jobIds: string[]): P
             THEN jsonb_build_object('code', 'timeout', 'message', 'The job ran longer than it may.')
             ELSE jsonb_build_object('code', 'missed_deadline', 'message', 'The job had not begun when it expired.') END
         FROM l WHERE j.id = l.id
-        RETURNING j.id, j.generation, j.version, j.error->>'code' AS code, j.exit_hook
-      ), x AS (${openExits(Prisma.sql`j`)}), e AS (
+        RETURNING j.id, j.generation, j.version, j.error->>'code' AS code, j.exit_hook,
+          j.status, j.error, j.finished_at, j.owner_id, j.type, j.labels, j.notify
+      ), x AS (${openExits(Prisma.sql`j`)}), o AS (${openNotices(Prisma.sql`j`)}), e AS (
         INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
         SELECT id, generation, version, 'job.failed', 'sweeper', code FROM j
       ), gone AS (

@@ -11,6 +11,7 @@ import { noteOverdueFinalizations } from '../store/overdue-finalizations.js';
 import { deleteOldKeys } from '../store/idempotency-keys.js';
 import { deleteOldMarks } from '../store/read-feed.js';
 import { deleteEndedPauses } from '../store/pauses.js';
+import { deleteOldDeliveries } from '../store/deliveries.js';
 import { deleteOldJobs, deleteOldWorkers } from '../store/retention.js';
 import { KEEP_MARKS_MS } from '../live/live-subscription.js';
 import { inTime } from '../execution/in-time.js';
@@ -168,6 +169,7 @@ export class Syncer {
     const { RETENTION, LEASE } = this.config;
     await deleteEndedPauses(this.database.main);
     await deleteOldMarks(this.database.main, KEEP_MARKS_MS, DELETE_MARKS);
+    await deleteOldDeliveries(this.database.main, RETENTION, DELETE_BATCH);
     await deleteOldWorkers(this.database.main, Math.max(RETENTION, 10 * LEASE));
     for (let batch = 0; batch < KEY_BATCHES && !this.stopping.signal.aborted; batch++) {
       if ((await deleteOldKeys(this.database.main, DELETE_BATCH)) < DELETE_BATCH) break;

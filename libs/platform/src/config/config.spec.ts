@@ -46,6 +46,12 @@ describe('the settings', () => {
       SHUTDOWN_GRACE: 20_000,
       CATALOG_TIMEOUT: 10_000,
       CATALOG_LINK_PROTOCOL: '3DTiles',
+      MAIL_RATE: 10,
+      MAIL_WINDOW: 3_600_000,
+      MAIL_TIMEOUT: 20_000,
+      NOTIFY_ON: 'failure',
+      NOTICE_RETRY: 5000,
+      WEBHOOK_TIMEOUT: 10_000,
       INGEST_ROOTS: [],
       LOG_LEVEL: 'info',
       LOG_FIELDS: [],
@@ -117,6 +123,14 @@ describe('the settings', () => {
     );
   });
 
+  test('need a sender where there is an SMTP server', () => {
+    expect(refusal({ ...LEAST, SMTP_URL: 'smtp://mail:25' })).toContain(
+      'MAIL_FROM is not set: with SMTP_URL',
+    );
+    const config = loadConfig({ ...LEAST, SMTP_URL: 'smtp://mail:25', MAIL_FROM: 'jobs@example.com' });
+    expect(config).toMatchObject({ SMTP_URL: 'smtp://mail:25', MAIL_FROM: 'jobs@example.com' });
+  });
+
   test('do not need the Catalog with SERVICE_TYPE=api', () => {
     const config = loadConfig({ ...LEAST, SERVICE_TYPE: 'api', CATALOG_URL: undefined });
     expect(config.CATALOG_URL).toBeUndefined();
@@ -164,6 +178,18 @@ describe('a bad value', () => {
     CATALOG_TOKEN: `${secret} ä`,
     CATALOG_TIMEOUT: secret,
     CATALOG_LINK_URL: secret,
+    PUBLIC_URL: secret,
+    SMTP_URL: `http://ann:${secret}@host`,
+    MAIL_FROM: `${secret}\r\nBcc: ann@example.com`,
+    MAIL_TO: secret,
+    MAIL_RATE: secret,
+    MAIL_WINDOW: secret,
+    MAIL_TIMEOUT: secret,
+    NOTIFY_ON: secret,
+    NOTICE_RETRY: secret,
+    WEBHOOK_TIMEOUT: secret,
+    WEBHOOK_ALLOWED_NETWORKS: secret,
+    WEBHOOK_DNS: secret,
     INGEST_ROOTS: secret,
     LOG_LEVEL: secret,
     LOG_FIELDS: `${secret} `.repeat(2),
@@ -231,6 +257,13 @@ describe('one setting', () => {
     ['REDIS_URL', 'rediss://:pw@host:6380/1', undefined],
     ['REDIS_PREFIX', 'team-7', undefined],
     ['CATALOG_URL', 'https://catalog/api', undefined],
+    ['PUBLIC_URL', 'https://jobs.example.com/longhaul', undefined],
+    ['MAIL_FROM', 'Jobs <jobs@example.com>', undefined],
+    ['MAIL_TO', 'a@example.com, b@example.com', ['a@example.com', 'b@example.com']],
+    ['MAIL_WINDOW', '10m', 600_000],
+    ['NOTIFY_ON', 'completion', undefined],
+    ['WEBHOOK_ALLOWED_NETWORKS', '127.0.0.0/8,::1', ['127.0.0.0/8', '::1']],
+    ['WEBHOOK_DNS', '10.0.0.2, 10.0.0.3:53,[::1]:53,::1', ['10.0.0.2', '10.0.0.3:53', '[::1]:53', '::1']],
     ['WORKER_TAGS', 'disk', ['disk']],
     ['WORKER_TAGS', 'disk, gpu-2 ,net', ['disk', 'gpu-2', 'net']],
     ['SYNC_CRON', '*/5 * * * *', undefined],
@@ -278,6 +311,15 @@ describe('one setting', () => {
     ['REDIS_URL', ['localhost:6379', 'http://host', '/run/redis.sock']],
     ['REDIS_PREFIX', ['LH', 'a b', 'a:b', '{a}', 'x'.repeat(51)]],
     ['CATALOG_URL', ['catalog', 'ftp://catalog', 'file:///etc/passwd', 'javascript:1']],
+    ['SMTP_URL', ['mail.example.com', 'http://mail', 'smtp']],
+    ['MAIL_FROM', ['jobs', 'a@b, c@d', 'Jobs <a@b>\n', '<a@b']],
+    ['MAIL_TO', ['ops', 'a@b,', 'a@b;c@d', 'Ops <a@b>']],
+    ['MAIL_RATE', ['0', 'none']],
+    ['NOTIFY_ON', ['failed', 'always']],
+    ['NOTICE_RETRY', ['0ms', '11m']],
+    ['WEBHOOK_TIMEOUT', ['99ms', '61s']],
+    ['WEBHOOK_ALLOWED_NETWORKS', ['localhost', '127.0.0.0/33', '*']],
+    ['WEBHOOK_DNS', ['dns.example.com', '10.0.0.2:99999', '10.0.0']],
     ['WORKER_TAGS', ['', ' ', ',', 'disk,', 'Disk', 'a b', '*', '2gpu', 'x'.repeat(41)]],
     ['CATALOG_TOKEN', ['a b', ' ', 'a\n', 'a\tb', 'hä', 'a\u0000b', 'a\u007f']],
     ['SYNC_CRON', ['*', '* * * *', '* * * * * * *', '5s', '@hourly', '*  * * * *']],

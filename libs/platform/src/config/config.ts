@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { isIP } from 'node:net';
 import { delimiter, isAbsolute } from 'node:path';
 import { z } from 'zod';
+import { isMailAddress, isSender } from '../mail/mail-address.js';
 import { isCron } from './cron.js';
 import { JWT_ENVIRONMENT, jwtFaults } from './jwt-settings.js';
 import { isSandbox } from './sandbox-environment.js';
@@ -66,6 +67,11 @@ function isNetwork(text: string): boolean {
     more.length === 0 &&
     (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most))
   );
+}
+
+function isNameServer(text: string): boolean {
+  const [, address = '', port] = /^(?:\[(.+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(text)?.filter(Boolean) ?? [];
+  return isIP(isIP(text) === 0 ? address : text) !== 0 && (port === undefined || Number(port) <= 65_535);
 }
 
 const url = (...protocols: string[]) =>
@@ -165,6 +171,28 @@ export const ENVIRONMENT = z.object({
   CATALOG_LINK_NAME: z.string().min(1).optional().meta({ takes: 'a name' }),
   CATALOG_LINK_DESCRIPTION: z.string().optional().meta({ takes: 'a text' }),
   CATALOG_LINK_PROTOCOL: z.string().min(1).default('3DTiles').meta({ takes: 'a protocol name' }),
+  PUBLIC_URL: url('http', 'https').optional(),
+  SMTP_URL: url('smtp', 'smtps').optional(),
+  MAIL_FROM: z
+    .string()
+    .refine(isSender)
+    .optional()
+    .meta({ takes: 'an address such as jobs@example.com, or Name <jobs@example.com>' }),
+  MAIL_TO: listOf(isMailAddress, 'addresses such as ops@example.com separated by commas').optional(),
+  MAIL_RATE: whole(10, 1, 100_000),
+  MAIL_WINDOW: duration('1h', '1s', '24h'),
+  MAIL_TIMEOUT: duration('20s', '100ms', '2m'),
+  NOTIFY_ON: z
+    .enum(['failure', 'completion'])
+    .default('failure')
+    .meta({ takes: 'failure, or completion for both' }),
+  NOTICE_RETRY: duration('5s', '1ms', '10m'),
+  WEBHOOK_TIMEOUT: duration('10s', '100ms', '1m'),
+  WEBHOOK_ALLOWED_NETWORKS: listOf(
+    isNetwork,
+    'addresses and networks such as 10.0.0.0/8 separated by commas',
+  ).optional(),
+  WEBHOOK_DNS: listOf(isNameServer, 'addresses of name servers separated by commas').optional(),
   INGEST_ROOTS: roots,
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
@@ -210,6 +238,9 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     throw new ConfigError(
       `CATALOG_URL is not set: with SERVICE_TYPE=${config.SERVICE_TYPE} it must be ${takes('CATALOG_URL')}.`,
     );
+  }
+  if (config.SMTP_URL !== undefined && config.MAIL_FROM === undefined) {
+    throw new ConfigError(`MAIL_FROM is not set: with SMTP_URL it must be ${takes('MAIL_FROM')}.`);
   }
   const servesApi = !sandboxed && config.SERVICE_TYPE !== 'task-worker';
   return { ...config, runsTasks, servesApi, sandboxed, given };

@@ -11,6 +11,7 @@ type Settings = Pick<
   | 'CATALOG_TOKEN'
   | 'CATALOG_LINK_URL'
   | 'JWT_SECRET'
+  | 'SMTP_URL'
 >;
 
 /** What the log of a process with these settings may show, and the secrets that it must not. */
@@ -25,7 +26,8 @@ export function hiderOf(config: Settings): (text: string) => string {
 
 /** The secrets among the settings. */
 function secretsOf(config: Settings): string[] {
-  const addresses = [config.DATABASE_URL, config.REDIS_URL, config.CATALOG_URL, config.CATALOG_LINK_URL];
+  const { DATABASE_URL, REDIS_URL, CATALOG_URL, CATALOG_LINK_URL, SMTP_URL } = config;
+  const addresses = [DATABASE_URL, REDIS_URL, CATALOG_URL, CATALOG_LINK_URL, SMTP_URL];
   const passwords = addresses.map((address) => (address === undefined ? '' : new URL(address).password));
   return [...passwords, config.CATALOG_TOKEN ?? '', config.JWT_SECRET ?? ''].filter(
     (secret) => secret !== '',

@@ -16,6 +16,8 @@ const CREDENTIALS: readonly Credential[] = [
   { mark: '://', pattern: /(\b[a-z][a-z0-9+.-]{0,20}:\/\/)[^\s/@"]{1,500}@/gi, instead: `$1${HIDDEN}@` },
   // an API key, also one that was cut short or mistyped
   { mark: 'lh_', pattern: /\blh_[0-9A-Za-z]{8}_[0-9A-Za-z]{8,}(_[0-9A-Za-z]*)?/g, instead: HIDDEN },
+  // the secret of a webhook
+  { mark: 'whsec_', pattern: /\bwhsec_[0-9A-Za-z+/=_-]{8,200}/g, instead: HIDDEN },
   // a JSON web token
   { mark: 'eyJ', pattern: /\beyJ[\w-]{8,1000}\.[\w-]*(\.[\w-]*)?/g, instead: HIDDEN },
   // the value of an Authorization header; a space stands in few other fields

@@ -2,6 +2,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { z } from 'zod';
 import type { JobCursor } from '@app/engine/store/listed-jobs.js';
+import type { DeliveryCursor } from '@app/engine/store/webhook-deliveries.js';
 import type { EventCursor } from '@app/engine/store/read-ledger.js';
 import { SettingsStore } from '@app/platform/prisma/settings-store.js';
 import { validationError } from '../problems/problem.js';
@@ -65,6 +66,17 @@ export class Cursors {
   async readEvent(list: unknown[], text: string): Promise<EventCursor> {
     const [seq, nth, version, index] = await this.read(list, text, AfterEvent);
     return { seq: BigInt(seq), nth, version, index };
+  }
+
+  /** A place in the deliveries of a webhook. */
+  afterDelivery(list: unknown[], { createdAt, deliveryId }: DeliveryCursor): Promise<string> {
+    return this.write(list, [createdAt.getTime(), deliveryId]);
+  }
+
+  /** @throws {ProblemError} when the text is no cursor of this list. */
+  async readDelivery(list: unknown[], text: string): Promise<DeliveryCursor> {
+    const [createdAt, deliveryId] = await this.read(list, text, AfterJob);
+    return { createdAt: new Date(createdAt), deliveryId };
   }
 
   private async write(list: unknown[], place: unknown[]): Promise<string> {

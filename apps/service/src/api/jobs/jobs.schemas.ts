@@ -1,5 +1,11 @@
 import { z } from 'zod';
-import { FAILURE_POLICIES, JOB_STATUSES, type Json as JsonValue } from '@app/core';
+import {
+  FAILURE_POLICIES,
+  JOB_STATUSES,
+  type Json as JsonValue,
+  MOST_RECIPIENTS,
+  NOTIFY_EVENTS,
+} from '@app/core';
 import { MOST_SUBMITTED_TASKS } from '@app/engine/registry/check-job.js';
 import type { JobFilter } from '@app/engine/store/listed-jobs.js';
 import { strict } from './strict.js';
@@ -53,6 +59,14 @@ export function typeOr(
   context.addIssue({ code: 'custom', path: ['type'], message });
   return undefined;
 }
+const Notify = strict({
+  email: z
+    .array(z.string().min(1).max(254))
+    .max(MOST_RECIPIENTS)
+    .optional()
+    .meta({ description: 'Plain addresses; none: nobody is mailed.' }),
+  on: z.array(z.enum(NOTIFY_EVENTS)).min(1).max(NOTIFY_EVENTS.length).optional(),
+});
 
 /** The body of POST /jobs. */
 export const SubmitBody = strict({
@@ -100,6 +114,9 @@ export const SubmitBody = strict({
     .optional()
     .meta({ description: 'Short texts by key; the job type says by which of them jobs can be listed.' }),
   catalog: Catalog.optional().meta({ description: 'Metadata for the Catalog.' }),
+  notify: Notify.optional().meta({
+    description: 'Who is mailed when it ends; what is left out is as its type and the service say.',
+  }),
 }).transform((body, context) => {
   const { type, runAt, expiresAt, ...rest } = body;
   const times = {
