@@ -32,7 +32,6 @@ export class JwtVerifier {
       algorithms: algorithmsOf(settings),
       issuer,
       audience,
-      requiredClaims: ['exp'],
       clockTolerance: TOLERANCE_S,
       ...(type === 'at+jwt' ? { typ: type } : {}),
     };
