@@ -3,6 +3,7 @@ import { measureCancelLatency } from './cancel-latency.js';
 import { measureDueTimes } from './due-times.js';
 import { measureEngine } from './engine.js';
 import { measureFairness } from './fairness.js';
+import { measureHttp } from './http.js';
 
 const BENCHMARKS: Record<string, { about: string; run: () => Promise<void> }> = {
   engine: { about: 'jobs accepted and tasks drained per second, beside bare BullMQ', run: measureEngine },
@@ -10,6 +11,10 @@ const BENCHMARKS: Record<string, { about: string; run: () => Promise<void> }> = 
   fair: {
     about: 'how long a flood of one owner keeps another back, and how true an estimate is',
     run: measureFairness,
+  },
+  http: {
+    about: 'submits and lists with a million jobs, beside a route that does nothing',
+    run: measureHttp,
   },
   cancel: { about: 'how long a cancel takes to reach two workers', run: measureCancelLatency },
 };

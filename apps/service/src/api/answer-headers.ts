@@ -30,8 +30,14 @@ export function headersOf(requestId: string): Record<string, string> {
   return { ...SECURITY, 'X-Request-Id': requestId };
 }
 
-/** Gives every answer of a server its headers, refusals included. */
+/**
+ * Gives every answer of a server its headers, refusals included. A body that is too large is read on and dropped, as long as
+ * a request may take: Fastify would close under the client that sends it, which resets the connection and loses the answer.
+ */
 export function addHeaders(server: FastifyInstance): void {
+  server.addHook('onSend', async (_request, reply) => {
+    if (reply.statusCode === 413) void reply.removeHeader('Connection');
+  });
   server.addHook('onRequest', async (request, reply: FastifyReply) => {
     void reply.headers(headersOf(request.id));
     if (/^\/docs(\/|$)/.test(request.url)) void reply.header('Content-Security-Policy', OF_THE_PAGE);
