@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import { Redis } from 'ioredis';
 import { startRedis } from '../../scripts/local/redis.js';
 import type { LocalServer } from '../../scripts/local/types.js';
+import { Schedules } from '@app/engine/schedules.js';
 import { Proxy } from '../faults/harness/proxy.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { ALICE, startEngine, type TestEngine } from '../support/engine.js';
@@ -34,7 +35,7 @@ beforeAll(async () => {
       databaseUrl: database.url,
       redis: { url: `redis://127.0.0.1:${link.port}`, prefix: 'cases' },
       jobTypes: CASE_TYPES,
-      env: { LEASE: '3s', ...env },
+      env: { LEASE: '3s', SCHEDULE_MIN_INTERVAL: '1s', ...env },
     });
   engine = await start();
   redis = new Redis(server.url);
@@ -89,6 +90,38 @@ describe('Redis', () => {
       expect(runsOf(job.jobId)[0]?.startedAt).toBeGreaterThanOrEqual(runAt.getTime());
     expect(runsOf(done.jobId)).toHaveLength(1);
     expect(await ledgerOf(database.url, done.jobId)).toEqual(['queued', 'active', 'completed']);
+  });
+
+  test('that was flushed while schedules wait loses none of their slots, and doubles none', async () => {
+    const schedules = engine.app.get(Schedules);
+    const startAt = soon(1500);
+    const made = await Promise.all(
+      [1, 2, 3].map((nth) =>
+        schedules.create(
+          {
+            name: `flushed ${nth}`,
+            every: '1s',
+            startAt,
+            maxRuns: 2,
+            job: { type: 'case.work', payload: {} },
+          },
+          ALICE,
+        ),
+      ),
+    );
+    await redis.flushall();
+    for (const { scheduleId } of made) {
+      await eventually(
+        async () =>
+          expect(await schedules.find(ALICE.ownerId, scheduleId)).toMatchObject({ status: 'ended', runs: 2 }),
+        PATIENCE,
+      );
+      const slots = (await schedules.slots(ALICE.ownerId, scheduleId, { limit: 50 })) ?? [];
+      const fired = slots.filter(({ outcome }) => outcome === 'fired');
+      expect(fired).toHaveLength(2);
+      for (const { jobId } of fired) await completes(jobId ?? '');
+      for (const { jobId } of fired) expect(runsOf(jobId ?? '')).toHaveLength(1);
+    }
   });
 
   test('C19: that may evict keys is warned of loudly at the start', async () => {
