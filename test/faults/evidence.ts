@@ -19,6 +19,8 @@ export interface JobRow {
   progress: number;
   planning: boolean;
   marker: string | null;
+  /** Whether a schedule has made it, and no submit. */
+  scheduled?: boolean;
   total: number;
   completed: number;
   failed: number;
@@ -80,6 +82,7 @@ async function readRows(client: Client) {
   return {
     jobs: await read<JobRow>(`
       SELECT id::text, status, generation, version, progress::int, planning, payload->>'marker' AS marker,
+        schedule_id IS NOT NULL AS scheduled,
         tasks_total AS total, tasks_completed AS completed, tasks_failed AS failed, tasks_canceled AS canceled,
         outcome, finished_at IS NOT NULL AS ended
       FROM jobs`),

@@ -1,6 +1,7 @@
 import type { JobInput } from '@app/core';
 import type { z } from 'zod';
 import { Job, JobPage, JobProgress, ProblemAnswer } from './api-answers.js';
+import { Preview, Schedule, SchedulePage, SlotPage } from './schedule-answers.js';
 import { ApiError, UnexpectedAnswerError, UnreachableError } from './api-errors.js';
 
 const SLOWEST_ANSWER_MS = 15_000;
@@ -33,10 +34,7 @@ export class ApiClient {
 
   /** A page of the own jobs, newest first. */
   list({ limit, cursor }: { limit?: number; cursor?: string } = {}, signal?: AbortSignal): Promise<JobPage> {
-    const query = new URLSearchParams();
-    if (limit !== undefined) query.set('limit', String(limit));
-    if (cursor !== undefined) query.set('cursor', cursor);
-    return this.#send('GET', query.size > 0 ? `/jobs?${query}` : '/jobs', JobPage, { signal });
+    return this.#send('GET', `/jobs${queryOf({ limit, cursor })}`, JobPage, { signal });
   }
 
   get(jobId: string, signal?: AbortSignal): Promise<Job> {
@@ -51,6 +49,45 @@ export class ApiClient {
   cancel(jobId: string, reason?: string, signal?: AbortSignal): Promise<Job> {
     const body = reason === undefined ? {} : { reason };
     return this.#send('POST', `/jobs/${encodeURIComponent(jobId)}/cancel`, Job, { body, signal });
+  }
+
+  listSchedules({ limit, cursor }: { limit?: number; cursor?: string }) {
+    return this.#send('GET', `/schedules${queryOf({ limit, cursor })}`, SchedulePage, {});
+  }
+
+  schedule(scheduleId: string): Promise<Schedule> {
+    return this.#send('GET', `/schedules/${encodeURIComponent(scheduleId)}`, Schedule, {});
+  }
+
+  createSchedule(body: object): Promise<Schedule> {
+    return this.#send('POST', '/schedules', Schedule, { body });
+  }
+
+  /** The next instants of a schedule that is not made. */
+  previewSchedule(body: object) {
+    return this.#send('POST', '/schedules/preview', Preview, { body });
+  }
+
+  operateSchedule(scheduleId: string, how: 'pause' | 'resume', body?: object): Promise<Schedule> {
+    return this.#send('POST', `/schedules/${encodeURIComponent(scheduleId)}/${how}`, Schedule, { body });
+  }
+
+  /** Makes a job of a schedule now. */
+  triggerSchedule(scheduleId: string): Promise<Job> {
+    return this.#send('POST', `/schedules/${encodeURIComponent(scheduleId)}/trigger`, Job, {});
+  }
+
+  deleteSchedule(scheduleId: string): Promise<Schedule> {
+    return this.#send('DELETE', `/schedules/${encodeURIComponent(scheduleId)}`, Schedule, {});
+  }
+
+  /** What became of the slots of a schedule, the latest first. */
+  slots(
+    scheduleId: string,
+    { limit, cursor, outcome }: { limit?: number; cursor?: string; outcome?: string },
+  ) {
+    const query = queryOf({ limit, cursor, outcome });
+    return this.#send('GET', `/schedules/${encodeURIComponent(scheduleId)}/slots${query}`, SlotPage, {});
   }
 
   async #send<T>(method: string, path: string, answer: z.ZodType<T>, request: Request): Promise<T> {
@@ -99,6 +136,13 @@ export class ApiClient {
       signal?.removeEventListener('abort', abort);
     }
   }
+}
+
+/** The query of an address, `?` included; nothing when nothing is given. */
+function queryOf(given: Record<string, string | number | undefined>): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(given)) if (value !== undefined) query.set(name, String(value));
+  return query.size > 0 ? `?${query}` : '';
 }
 
 function parse(text: string): unknown {

@@ -10,6 +10,13 @@ const OPTIONS = new Map([
   ['reason', '--reason'],
   ['limit', '--limit'],
   ['cursor', '--cursor'],
+  ['cron', '--cron'],
+  ['every', '--every'],
+  ['timezone', '--timezone'],
+  ['startAt', '--start-at'],
+  ['endAt', '--end-at'],
+  ['until', '--until'],
+  ['outcome', '--outcome'],
   ['Idempotency-Key', '--idempotency-key'],
 ]);
 

@@ -28,6 +28,38 @@ const JOB = {
   startedAt: null,
   finishedAt: null,
 };
+const SCHEDULE = {
+  scheduleId: ID,
+  name: 'nightly',
+  status: 'active',
+  cron: '0 2 * * *',
+  every: null,
+  timezone: 'Europe/Berlin',
+  job: { type: 'demo.wait' },
+  runs: 0,
+  pause: null,
+  next: ['2026-01-03T01:00:00.000Z', '2026-01-04T01:00:00.000Z'],
+};
+const SLOTS = [
+  {
+    slot: '2026-01-02T01:00:00.000Z',
+    until: null,
+    count: 1,
+    outcome: 'fired',
+    jobId: ID,
+    jobStatus: 'completed',
+    note: null,
+  },
+  {
+    slot: '2025-12-30T01:00:00.000Z',
+    until: '2026-01-01T01:00:00.000Z',
+    count: 3,
+    outcome: 'merged',
+    jobId: null,
+    jobStatus: null,
+    note: 'x\u001b[2J',
+  },
+];
 
 let folder: string;
 let server: Server;
@@ -71,6 +103,13 @@ function answer(route: string): [number, unknown] {
   if (route === `POST /jobs/${ID}/cancel`) {
     return [200, { ...JOB, status: 'canceled', cancelReceipt: { state: 'stopped', reason: null } }];
   }
+  if (route === 'POST /schedules') return [201, SCHEDULE];
+  if (route === 'GET /schedules') return [200, { schedules: [SCHEDULE], nextCursor: 'more' }];
+  if (route === 'POST /schedules/preview') return [200, { next: SCHEDULE.next }];
+  if (route === `GET /schedules/${ID}/slots`) return [200, { slots: SLOTS, nextCursor: null }];
+  if (route === `POST /schedules/${ID}/trigger`) return [201, JOB];
+  if (route === `POST /schedules/${ID}/pause`) return [200, { ...SCHEDULE, status: 'paused' }];
+  if (route.endsWith(`/schedules/${ID}`) || route === `POST /schedules/${ID}/resume`) return [200, SCHEDULE];
   return [404, { ...PROBLEM, status: 404, detail: 'There is no job of this id.\u001b[2J' }];
 }
 
@@ -93,6 +132,48 @@ async function longhaul(words: string[], { env = {}, stdin = '' } = {}) {
   });
   return { exitCode, out: String(stdout.read() ?? ''), err: String(stderr.read() ?? '') };
 }
+
+describe('schedules', () => {
+  test('makes one and prints its id alone', async () => {
+    const words = [
+      'schedules',
+      'create',
+      'nightly',
+      'demo.wait',
+      '--cron',
+      '0 2 * * *',
+      '--timezone',
+      'Europe/Berlin',
+    ];
+    const made = await longhaul([...words, '--payload', '{"steps":2}', '--overlap', 'skip']);
+    expect(made).toMatchObject({ exitCode: 0, out: `${ID}\n` });
+    expect(made.err).toContain('2026-01-03T01:00:00.000Z');
+    const job = { type: 'demo.wait', payload: { steps: 2 } };
+    const body = { name: 'nightly', cron: '0 2 * * *', timezone: 'Europe/Berlin', overlap: 'skip', job };
+    expect(received).toEqual([{ path: '/schedules', body }]);
+  });
+
+  test.each([
+    [
+      ['list', '--limit', '1'],
+      /^0198\S+ {2}active {2}0 2 \* \* \* Europe\/Berlin {2}demo\.wait {2}2026\S+ {2}nightly\n$/,
+    ],
+    [['show', ID], /"nightly"/],
+    [['preview', '--every', '1h'], /^2026-01-03T01:00:00\.000Z\n2026-01-04T01:00:00\.000Z\n$/],
+    [['pause', ID, '--reason', 'ops'], /^Schedule 0198\S+ is paused\.\n$/],
+    [['resume', ID], /^Schedule 0198\S+ is active, next at 2026\S+\.\n$/],
+    [['trigger', ID], /^0198\S+\n$/],
+    [['delete', ID], /^Schedule 0198\S+ is deleted\.\n$/],
+    [
+      ['slots', ID, '--outcome', 'fired'],
+      /^2026\S+ {2}fired {2}0198\S+ completed\n2025\S+ to 2026\S+ \(3\) {2}merged {2}x.*\n$/,
+    ],
+  ])('%j', async (words, said) => {
+    const { exitCode, out } = await longhaul(['schedules', ...words]);
+    expect({ exitCode, out }).toEqual({ exitCode: 0, out: expect.stringMatching(said) });
+    expect(out).not.toContain('\u001b');
+  });
+});
 
 describe('submit', () => {
   test('prints the id alone and sends what was asked', async () => {

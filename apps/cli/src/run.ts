@@ -6,6 +6,7 @@ import { addCancel } from './commands/cancel.js';
 import { addKeys } from './commands/keys.js';
 import { addList } from './commands/list.js';
 import { addMigrate } from './commands/migrate.js';
+import { addSchedules } from './commands/schedules.js';
 import { addSubmit } from './commands/submit.js';
 import { addWatch } from './commands/watch.js';
 import { explain } from './explain.js';
@@ -44,6 +45,7 @@ function program(cli: Cli): Command {
       getOutHelpWidth: () => cli.stdout.columns ?? 80,
       getErrHelpWidth: () => cli.stderr.columns ?? 80,
     });
-  for (const add of [addSubmit, addList, addWatch, addCancel, addKeys, addMigrate]) add(program, cli);
+  for (const add of [addSubmit, addList, addWatch, addCancel, addSchedules, addKeys, addMigrate])
+    add(program, cli);
   return program;
 }

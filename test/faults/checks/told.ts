@@ -38,7 +38,7 @@ function checkSubmits({ history, jobs }: Evidence, byId: Map<string, JobRow>): V
   }
   const asked = new Set(submits.map((line) => line.marker));
   for (const job of jobs) {
-    if (!asked.has(job.marker ?? ''))
+    if (!job.scheduled && !asked.has(job.marker ?? ''))
       found.push({ rule: 'phantom', subject: job.id, detail: `no submit has the marker ${job.marker}` });
     if (!job.ended) found.push({ rule: 'unfinished', subject: job.id, detail: `it is ${job.status}` });
   }

@@ -166,8 +166,11 @@ export class Services {
     return api;
   }
 
-  /** Starts a process and does not wait until it is up. */
-  async start(role: 'api' | 'task-worker'): Promise<Service> {
+  /**
+   * Starts a process and does not wait until it is up.
+   * @param more settings of its own, and whatever else its process is to find
+   */
+  async start(role: 'api' | 'task-worker', more: Record<string, string> = {}): Promise<Service> {
     const { main, database, redisPrefix, environment } = this.settings;
     const { ports } = this.servers;
     const [postgres, redis] = [
@@ -188,6 +191,7 @@ export class Services {
         REDIS_URL: `redis://127.0.0.1:${redis.port}`,
         REDIS_PREFIX: redisPrefix,
         ...environment,
+        ...more,
       },
       postgres,
       redis,

@@ -57,6 +57,7 @@ export class World {
     private readonly files: { history: string; effects: string; catalog: string },
     private readonly databaseUrl: () => string,
     random: Random,
+    private readonly user: () => ApiUser,
   ) {
     this.random = random;
   }
@@ -84,13 +85,17 @@ export class World {
       for (const role of roles) started.push(await services.start(role as 'api' | 'task-worker'));
       await Promise.all(started.map((service) => service.up()));
       const key = await withClient(servers.databaseUrl(database), (client) =>
-        issueApiKey(client, { ownerId: 'faults', name, scopes: ['jobs:read', 'jobs:write'] }),
+        issueApiKey(client, {
+          ownerId: 'faults',
+          name,
+          scopes: ['jobs:read', 'jobs:write', 'schedules:write'],
+        }),
       );
       const user = () => new ApiUser(services.api.url, key.text);
       const load = new Load(user, record, effects, random.fork());
       const observer = new Observer(user, record);
       const url = () => servers.databaseUrl(database);
-      return new World(servers, services, catalog, load, record, observer, files, url, random);
+      return new World(servers, services, catalog, load, record, observer, files, url, random, user);
     } catch (error) {
       services.killAll();
       await services.end();
@@ -108,6 +113,15 @@ export class World {
   fault(what: string): void {
     this.history.note({ kind: 'fault', what });
     this.healedAt = Date.now();
+  }
+
+  /** Makes a schedule of jobs that take so long; answers its id. */
+  async schedule(schedule: object, durationMs: number): Promise<string> {
+    const payload = { marker: 'schedule', effects: this.files.effects, durationMs };
+    const body = { ...schedule, job: { type: 'fault.work', payload } };
+    const { status, body: made } = await this.user().send('POST', '/schedules', body);
+    if (status !== 201) throw new Error(`POST /schedules answered ${status}: ${JSON.stringify(made)}`);
+    return made.scheduleId;
   }
 
   /** Asks the database itself, not through a proxy. */

@@ -10,6 +10,7 @@ import { postgresAway } from './postgres-away.js';
 import { replaceRedis } from './replace-redis.js';
 import { restartPostgres } from './restart-postgres.js';
 import { rollingRestart } from './rolling-restart.js';
+import { schedules } from './schedules.js';
 import { slowNetwork } from './slow-network.js';
 import { zombie } from './zombie.js';
 
@@ -28,4 +29,5 @@ export const SCENARIOS: Scenario[] = [
   catalogDrops,
   slowNetwork,
   oneKiller,
+  schedules,
 ];
