@@ -244,6 +244,34 @@ test('a recipient who is refused for good is recorded with the reason, and the o
   expect([sink.for(BOB).length, sink.for(CAT).length - before]).toEqual([0, 1]);
 });
 
+test('C72: what comes too fast for single mails is told of in one digest at the end of the window', async () => {
+  const flood = 'flood@example.com';
+  const fail = async () => {
+    const jobId = await submit({ payload: FAILS, notify: { email: [flood] } });
+    await engine.ended(jobId);
+    return jobId;
+  };
+  await fail();
+  await eventually(() => expect(sink.for(flood)).toHaveLength(1));
+  // As if it had had as many as it may.
+  await sql(database.url, 'UPDATE mail_windows SET count = 100 WHERE recipient = $1', flood);
+  const more = [await fail(), await fail(), await fail()];
+  for (const jobId of more)
+    await eventually(async () => expect(await notices(jobId)).toMatchObject([{ status: 'collected' }]));
+  expect(sink.for(flood)).toHaveLength(1);
+  await sql(
+    database.url,
+    `UPDATE deliveries SET look_again_at = now() WHERE recipient = $1 AND event = 'digest'`,
+    flood,
+  );
+  const digest = await eventually(() => sink.for(flood)[1] ?? Promise.reject(new Error('no digest')));
+  expect(digest.subject).toBe('3 more jobs of alice failed');
+  for (const jobId of more) {
+    expect(digest.text).toContain(`${jobId}: handler_error: broken for good`);
+    expect(digest.html).toContain(`https://jobs.example.com/jobs/${jobId}`);
+  }
+});
+
 test('a job that is retried and fails again is told of again', async () => {
   const jobId = await submit({ payload: FAILS, notify: { email: ['twice@example.com'] } });
   await engine.ended(jobId);

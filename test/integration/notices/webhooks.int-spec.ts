@@ -374,6 +374,21 @@ describe('a webhook', () => {
   });
 });
 
+test.each<[string, string, unknown]>([
+  ['a header', '/notify/email/0', { email: ['a@x.org\r\nBcc: b@x.org'] }],
+  ['a second recipient', '/notify/email/1', { email: ['a@x.org', 'b@x.org,c@x.org'] }],
+  ['too many', '/notify/email', { email: Array.from({ length: 11 }, (_, nth) => `a${nth}@x.org`) }],
+  ['a cancel', '/notify/on/0', { on: ['canceled'] }],
+  ['another field', '/notify/sms', { sms: '1' }],
+  ['addresses where no mail is sent', '/notify/email', { email: ['a@x.org'] }],
+])('a job that asks to mail %s is refused at %s', async (_what, pointer, notify) => {
+  const { status, body } = await ann.send('POST', '/jobs', { numTask: 1, notify });
+  expect([status, body.errors?.map((issue: { pointer: string }) => issue.pointer)]).toEqual([
+    400,
+    expect.arrayContaining([pointer]),
+  ]);
+});
+
 test('notices are measured', async () => {
   const text = await (await fetch(`${service.url}/metrics`)).text();
   expect(text).toMatch(/longhaul_notices_total\{kind="webhook",result="delivered"\} [1-9]/);
