@@ -348,6 +348,9 @@ describe('a webhook', () => {
     await ann.send('POST', `/webhooks/${webhookId}/test`);
     await over(webhookId, 'delivered');
     expect(service.log.join('\n')).not.toContain('whsec_');
+    const audit = service.log.filter((line) => line.includes('webhook.create') && line.includes(webhookId));
+    expect(audit.map((line) => JSON.parse(line))).toMatchObject([{ webhookId, ownerId: 'ann', status: 201 }]);
+    expect(JSON.parse(audit[0]!)).not.toHaveProperty('jobId');
     await remove(webhookId);
   });
 

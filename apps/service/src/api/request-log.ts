@@ -40,14 +40,18 @@ function lineOf(request: FastifyRequest, reply: FastifyReply): Record<string, un
           .split('/')
           .at(-1)
       : undefined;
-  const isOfKeys = request.routeOptions.url?.startsWith('/api-keys') ?? false;
-  const [jobId, keyId] = [params['jobId'] ?? (isOfKeys ? undefined : made), params['keyId'] ?? made];
+  const isOf = (noun: string) => request.routeOptions.url?.startsWith(noun) ?? false;
+  const isOfKeys = isOf('/api-keys');
+  const keyId = params['keyId'] ?? made;
+  const jobId = params['jobId'] ?? (isOf('/jobs') ? made : undefined);
+  const webhookId = params['webhookId'] ?? (isOf('/webhooks') ? made : undefined);
   return {
     requestId: request.id,
     method: request.method,
     status: reply.statusCode,
     ...(ownerId === undefined ? {} : { ownerId, actor }),
     ...(isUuid(jobId) ? { jobId } : {}),
+    ...(isUuid(webhookId) ? { webhookId } : {}),
     ...(isOfKeys && keyId !== undefined && KEY_ID.test(keyId) ? { keyId } : {}),
     // Of a pause. One that is not known is only what somebody has written into an address.
     ...(params['name'] !== undefined && reply.statusCode < 400 ? { name: params['name'] } : {}),
