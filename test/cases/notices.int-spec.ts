@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { JobInput } from '@app/core';
+import { Pauses } from '@app/engine/pauses.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { ALICE, startEngine, type TestEngine } from '../support/engine.js';
 import { eventually } from '../support/eventually.js';
@@ -20,11 +21,11 @@ let other: TestEngine;
 const settings = () => ({
   SMTP_URL: sink.url,
   MAIL_FROM: 'Longhaul <jobs@longhaul.example>',
-  MAIL_TIMEOUT: '500ms',
+  // Longer than anything takes: nothing here waits for it.
+  MAIL_TIMEOUT: '20s',
   PUBLIC_URL: 'https://jobs.example.com',
   NOTICE_RETRY: '10ms',
   MAIL_RATE: '100',
-  LEASE: '1s',
 });
 const start = (env: Record<string, string> = {}, executes = true) =>
   startEngine({
@@ -58,6 +59,12 @@ const notices = (jobId: string) =>
     database.url,
     'SELECT recipient, status, attempts, error, code FROM deliveries WHERE job_id = $1::uuid ORDER BY recipient',
     jobId,
+  );
+/** What waits for another try is due now: later pauses are long. */
+const hurry = () =>
+  sql(
+    database.url,
+    `UPDATE deliveries SET look_again_at = now() WHERE status = 'waiting' AND error IS NOT NULL`,
   );
 /** Waits until nothing of a job is to be told any more. */
 const told = (jobId: string) =>
@@ -134,19 +141,29 @@ test('C73: a canceled job, whatever state it was in, is told of in no mail', asy
   const notify = { email: ['canceled@example.com'], on: ['failed', 'completed'] as const };
   const input = { notify: { ...notify, on: [...notify.on] } };
   const later = new Date(Date.now() + 3_600_000);
+  const pauses = engine.app.get(Pauses);
+  const pause = { kind: 'type', name: 'case.timed', actor: ALICE.actor, reason: null, until: null } as const;
+  await pauses.pause(pause);
+  const queued = await submit({ ...input, type: 'case.timed' });
   const scheduled = await submit({ ...input, runAt: later });
   const active = await submit({ ...input, payload: { gate: 'C73' } });
   const retrying = await submit({ ...input, type: 'case.patient', payload: { failFirst: 9 } });
   const stubborn = await submit({ ...input, payload: { gate: 'C73', ignores: true } });
   await Promise.all([active, retrying, stubborn].map((jobId) => engine.ended(jobId, ['active'])));
-  const all = [scheduled, active, retrying, stubborn];
+  // The Catalog is not there.
+  const finalizing = await submit({ ...input, catalog: { name: 'x' } });
+  await engine.ended(finalizing, ['finalizing']);
+  expect(await engine.jobs.cancel(ALICE.ownerId, finalizing, ALICE)).toMatchObject({ kind: 'refused' });
+  const all = [scheduled, queued, active, retrying, stubborn];
   for (const jobId of all) await engine.jobs.cancel(ALICE.ownerId, jobId, ALICE);
   letThrough('C73');
   // What comes after them is told of, so they have been passed by.
   const after = await submit({ payload: FAILS, notify: { email: ['after@example.com'] } });
   await engine.ended(after);
   await eventually(() => expect(sink.for('after@example.com')).toHaveLength(1));
-  for (const jobId of all) expect({ jobId, told: await told(jobId) }).toEqual({ jobId, told: [] });
+  await pauses.resume('type', 'case.timed', ALICE);
+  for (const jobId of [...all, finalizing])
+    expect({ jobId, told: await told(jobId) }).toEqual({ jobId, told: [] });
   expect(sink.for('canceled@example.com')).toEqual([]);
 });
 
@@ -170,6 +187,7 @@ test.each<SinkMode>(['refuses', 'hangs', 'drops'])(
     for (const jobId of failing) {
       const rows = await eventually(
         async () => {
+          await hurry();
           const rows = await told(jobId);
           expect(rows).toHaveLength(2);
           return rows;
@@ -226,6 +244,34 @@ test('a recipient who is refused for good is recorded with the reason, and the o
   expect([sink.for(BOB).length, sink.for(CAT).length - before]).toEqual([0, 1]);
 });
 
+test('C72: what comes too fast for single mails is told of in one digest at the end of the window', async () => {
+  const flood = 'flood@example.com';
+  const fail = async () => {
+    const jobId = await submit({ payload: FAILS, notify: { email: [flood] } });
+    await engine.ended(jobId);
+    return jobId;
+  };
+  await fail();
+  await eventually(() => expect(sink.for(flood)).toHaveLength(1));
+  // As if it had had as many as it may.
+  await sql(database.url, 'UPDATE mail_windows SET count = 100 WHERE recipient = $1', flood);
+  const more = [await fail(), await fail(), await fail()];
+  for (const jobId of more)
+    await eventually(async () => expect(await notices(jobId)).toMatchObject([{ status: 'collected' }]));
+  expect(sink.for(flood)).toHaveLength(1);
+  await sql(
+    database.url,
+    `UPDATE deliveries SET look_again_at = now() WHERE recipient = $1 AND event = 'digest'`,
+    flood,
+  );
+  const digest = await eventually(() => sink.for(flood)[1] ?? Promise.reject(new Error('no digest')));
+  expect(digest.subject).toBe('3 more jobs of alice failed');
+  for (const jobId of more) {
+    expect(digest.text).toContain(`${jobId}: handler_error: broken for good`);
+    expect(digest.html).toContain(`https://jobs.example.com/jobs/${jobId}`);
+  }
+});
+
 test('a job that is retried and fails again is told of again', async () => {
   const jobId = await submit({ payload: FAILS, notify: { email: ['twice@example.com'] } });
   await engine.ended(jobId);
@@ -246,7 +292,7 @@ test('C75: a process that is killed between two recipients repeats at most the o
   sink.holds = (address) => address === three;
   const file = new URL('./notices-worker.ts', import.meta.url).pathname;
   const args = ['--import', '@swc-node/register/esm-register', file, database.url, redis.url, redis.prefix];
-  const doomed = spawn(process.execPath, [...args, JSON.stringify({ ...settings(), MAIL_TIMEOUT: '1m' })], {
+  const doomed = spawn(process.execPath, [...args, JSON.stringify({ ...settings(), LEASE: '1s' })], {
     stdio: 'inherit',
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'] },
   });

@@ -31,6 +31,8 @@ export class SmtpSink {
   /** Whether the end of a message to a recipient is answered, or waited for. */
   holds: (address: string) => boolean = () => false;
   private readonly server: SMTPServer;
+  /** Sessions in the middle of a message. */
+  private readonly reading = new Set<string>();
 
   private constructor() {
     this.server = new SMTPServer({
@@ -70,10 +72,10 @@ export class SmtpSink {
     return this.taken.filter((mail) => mail.to === address);
   }
 
-  /** As it is told to be from now on; who waits for its greeting is cut off. */
+  /** As it is told to be from now on: who waits for its greeting is cut off, and so are idle connections. */
   become(mode: SinkMode): void {
     this.mode = mode;
-    for (const { _socket: socket } of this.open()) if (mode !== 'hangs') socket?.destroy();
+    for (const { id, _socket: socket } of this.open()) if (!this.reading.has(id)) socket?.end();
   }
 
   async stop(): Promise<void> {
@@ -86,6 +88,7 @@ export class SmtpSink {
     session: SMTPServerSession,
     answer: (error?: Error | null) => void,
   ): Promise<void> {
+    this.reading.add(session.id);
     // A client that is killed ends it early.
     const bytes = await buffer(stream).catch(() => undefined);
     if (!bytes) return;
@@ -108,9 +111,10 @@ export class SmtpSink {
       headers: mail.headerLines.map(({ key }) => key),
     });
     answer();
+    this.reading.delete(session.id);
   }
 
-  private open(): { id: string; _socket?: { destroy(): void } }[] {
+  private open(): { id: string; _socket?: { destroy(): void; end(): void } }[] {
     return [...(this.server as unknown as { connections: Set<{ id: string }> }).connections];
   }
 }

@@ -46,7 +46,7 @@ CREATE TABLE "webhooks" (
 -- An ending asks whether its owner has any.
 CREATE INDEX "webhooks_owner" ON "webhooks"("owner_id", "created_at", "id");
 
--- One notice for one recipient: a mail for an address, a call of a webhook, or a digest of the mails that were too many.
+-- One notice for one recipient: a mail to an address, which may be a digest of those that were too many, or a call of a webhook.
 CREATE TABLE "deliveries" (
     "id" UUID NOT NULL,
     "kind" TEXT NOT NULL,
@@ -74,7 +74,7 @@ CREATE TABLE "deliveries" (
     "ended_at" TIMESTAMPTZ(3),
 
     CONSTRAINT "deliveries_pkey" PRIMARY KEY ("id"),
-    CONSTRAINT "deliveries_kind" CHECK ("kind" IN ('mail', 'digest', 'webhook')),
+    CONSTRAINT "deliveries_kind" CHECK ("kind" IN ('mail', 'webhook')),
     CONSTRAINT "deliveries_status" CHECK ("status" IN ('waiting', 'delivered', 'failed', 'collected')),
     CONSTRAINT "deliveries_waiting" CHECK (("status" = 'waiting') = ("look_again_at" IS NOT NULL)),
     CONSTRAINT "deliveries_ended" CHECK (("status" = 'waiting') = ("ended_at" IS NULL))

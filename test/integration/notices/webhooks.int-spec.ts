@@ -25,7 +25,7 @@ beforeAll(async () => {
   service = await startService(
     serviceEnvironment(database.url, testRedis(), {
       NOTICE_RETRY: '10ms',
-      WEBHOOK_TIMEOUT: '1s',
+      WEBHOOK_TIMEOUT: '2s',
       WEBHOOK_ALLOWED_NETWORKS: '127.0.0.1',
       WEBHOOK_DNS: names.address,
       LOG_LEVEL: 'debug',
@@ -216,7 +216,8 @@ test('input 77: an endless, a huge and a slow answer are cut, and others are tol
     reply.writeHead(200);
     const chunk = Buffer.alloc(64 * 1024);
     const more = () => {
-      while (!reply.destroyed && reply.write(chunk)) endless += chunk.length;
+      do endless += chunk.length;
+      while (!reply.destroyed && reply.write(chunk));
     };
     reply.on('drain', more);
     more();
@@ -347,6 +348,9 @@ describe('a webhook', () => {
     await ann.send('POST', `/webhooks/${webhookId}/test`);
     await over(webhookId, 'delivered');
     expect(service.log.join('\n')).not.toContain('whsec_');
+    const audit = service.log.filter((line) => line.includes('webhook.create') && line.includes(webhookId));
+    expect(audit.map((line) => JSON.parse(line))).toMatchObject([{ webhookId, ownerId: 'ann', status: 201 }]);
+    expect(JSON.parse(audit[0]!)).not.toHaveProperty('jobId');
     await remove(webhookId);
   });
 
@@ -371,6 +375,21 @@ describe('a webhook', () => {
     expect(made.filter(({ status }) => status === 201)).toHaveLength(20);
     expect(made.find(({ status }) => status !== 201)?.body.type).toBe('urn:longhaul:problem:quota-exceeded');
   });
+});
+
+test.each<[string, string, unknown]>([
+  ['a header', '/notify/email/0', { email: ['a@x.org\r\nBcc: b@x.org'] }],
+  ['a second recipient', '/notify/email/1', { email: ['a@x.org', 'b@x.org,c@x.org'] }],
+  ['too many', '/notify/email', { email: Array.from({ length: 11 }, (_, nth) => `a${nth}@x.org`) }],
+  ['a cancel', '/notify/on/0', { on: ['canceled'] }],
+  ['another field', '/notify/sms', { sms: '1' }],
+  ['addresses where no mail is sent', '/notify/email', { email: ['a@x.org'] }],
+])('a job that asks to mail %s is refused at %s', async (_what, pointer, notify) => {
+  const { status, body } = await ann.send('POST', '/jobs', { numTask: 1, notify });
+  expect([status, body.errors?.map((issue: { pointer: string }) => issue.pointer)]).toEqual([
+    400,
+    expect.arrayContaining([pointer]),
+  ]);
 });
 
 test('notices are measured', async () => {

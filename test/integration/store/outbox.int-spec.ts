@@ -57,7 +57,10 @@ const take = (
   sql: PrismaClient,
   leaseMs = LEASE,
   room = { limit: 1000, perRecipient: 1000, full: [] as string[] },
-) => takeDueDeliveries(sql, ['mail', 'digest', 'webhook'], room, leaseMs);
+) =>
+  Promise.all((['mail', 'webhook'] as const).map((kind) => takeDueDeliveries(sql, kind, room, leaseMs))).then(
+    (due) => due.flat(),
+  );
 /** Ends what is left of earlier tests. */
 const clear = () => one.$executeRaw`DELETE FROM deliveries`;
 
@@ -295,25 +298,25 @@ describe('mails of one owner to one address beyond the rate (C72)', () => {
     const end = () => ENDINGS['a task that fails for good']!.end({ notify: { ...notify, email } });
     for (let nth = 0; nth < 5; nth++) await end();
     while ((await expandOutbox(one, 3, limit)) > 0);
-    const rows = await one.$queryRaw<{ kind: string; status: string; count: number }[]>`
-      SELECT kind, status, count(*)::int AS count FROM deliveries GROUP BY 1, 2 ORDER BY 1, 2`;
+    const rows = await one.$queryRaw<{ event: string; status: string; count: number }[]>`
+      SELECT event, status, count(*)::int AS count FROM deliveries GROUP BY 1, 2 ORDER BY 1, 2`;
     expect(rows).toEqual([
-      { kind: 'digest', status: 'waiting', count: 1 },
-      { kind: 'mail', status: 'collected', count: 3 },
-      { kind: 'mail', status: 'waiting', count: 2 },
+      { event: 'digest', status: 'waiting', count: 1 },
+      { event: 'job.failed', status: 'collected', count: 3 },
+      { event: 'job.failed', status: 'waiting', count: 2 },
     ]);
-    expect((await take(one)).map(({ kind }) => kind)).toEqual(['mail', 'mail']);
+    expect((await take(one)).map(({ event }) => event)).toEqual(['job.failed', 'job.failed']);
     // The window is over.
-    await one.$executeRaw`UPDATE deliveries SET look_again_at = now() - interval '1 s' WHERE kind = 'digest'`;
+    await one.$executeRaw`UPDATE deliveries SET look_again_at = now() - interval '1 s' WHERE event = 'digest'`;
     const [digest] = await take(one);
-    expect(digest?.kind).toBe('digest');
+    expect(digest?.event).toBe('digest');
     const told = await readDigest(one, digest!.id);
     expect([told.count, told.notices.length]).toEqual([3, 3]);
     // What fails from now on is none of it: a window of its own has begun.
     await end();
     await expandOutbox(one, 3, limit);
     expect(await readDigest(one, digest!.id)).toEqual(told);
-    expect((await take(one)).map(({ kind }) => kind)).toEqual(['mail']);
+    expect((await take(one)).map(({ event }) => event)).toEqual(['job.failed']);
   });
 
   test('are counted apart for each owner and each address, and anew in each window', async () => {
@@ -326,7 +329,9 @@ describe('mails of one owner to one address beyond the rate (C72)', () => {
     await one.$executeRaw`UPDATE mail_windows SET began_at = now() - interval '61 s'`;
     await endFor('o1', 'a@x.org');
     await expandOutbox(one, 100, limit);
-    expect((await take(one)).map(({ kind }) => kind)).toEqual(['mail', 'mail', 'mail', 'mail']);
+    expect((await take(one)).map(({ event }) => event)).toEqual(
+      Array.from({ length: 4 }, () => 'job.completed'),
+    );
   });
 });
 

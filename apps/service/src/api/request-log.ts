@@ -34,17 +34,14 @@ export function logRequests(server: FastifyInstance, logger: Logger): void {
 function lineOf(request: FastifyRequest, reply: FastifyReply): Record<string, unknown> {
   const { ownerId, actor } = findPrincipal(request) ?? {};
   const params = (request.params ?? {}) as Record<string, string | undefined>;
-  const made =
-    reply.statusCode === 201
-      ? String(reply.getHeader('location') ?? '')
-          .split('/')
-          .at(-1)
-      : undefined;
-  const isOfKeys = request.routeOptions.url?.startsWith('/api-keys') ?? false;
-  const makesSchedule = request.routeOptions.url === '/schedules';
-  const jobId = params['jobId'] ?? (isOfKeys || makesSchedule ? undefined : made);
-  const keyId = params['keyId'] ?? made;
-  const scheduleId = params['scheduleId'] ?? (makesSchedule ? made : undefined);
+  // What was made is told by its address.
+  const [, noun, made] = String(reply.getHeader('location') ?? '').split('/');
+  const idOf = (parameter: string, of: string) =>
+    params[parameter] ?? (reply.statusCode === 201 && noun === of ? made : undefined);
+  const jobId = idOf('jobId', 'jobs');
+  const scheduleId = idOf('scheduleId', 'schedules');
+  const webhookId = idOf('webhookId', 'webhooks');
+  const keyId = idOf('keyId', 'api-keys');
   return {
     requestId: request.id,
     method: request.method,
@@ -52,7 +49,8 @@ function lineOf(request: FastifyRequest, reply: FastifyReply): Record<string, un
     ...(ownerId === undefined ? {} : { ownerId, actor }),
     ...(isUuid(jobId) ? { jobId } : {}),
     ...(isUuid(scheduleId) ? { scheduleId } : {}),
-    ...(isOfKeys && keyId !== undefined && KEY_ID.test(keyId) ? { keyId } : {}),
+    ...(isUuid(webhookId) ? { webhookId } : {}),
+    ...(keyId !== undefined && KEY_ID.test(keyId) ? { keyId } : {}),
     // Of a pause. One that is not known is only what somebody has written into an address.
     ...(params['name'] !== undefined && reply.statusCode < 400 ? { name: params['name'] } : {}),
   };

@@ -5,7 +5,7 @@ export type TryResult = Pick<DeliveryEnd, 'status' | 'code' | 'reason' | 'gone'>
 
 /** A way to tell recipients. */
 export interface Channel {
-  readonly kinds: DeliveryKind[];
+  readonly kind: DeliveryKind;
   /** Tries at a time in one process. */
   readonly atOnce: number;
   /** Of these, for one recipient. */

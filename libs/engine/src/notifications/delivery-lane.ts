@@ -46,18 +46,14 @@ export class DeliveryLane {
     private readonly options: LaneOptions,
   ) {}
 
-  get kinds(): Channel['kinds'] {
-    return this.channel.kinds;
-  }
-
   /** Takes as many as there is room for. */
   async look(): Promise<void> {
-    const { kinds, atOnce, perRecipient } = this.channel;
+    const { kind, atOnce, perRecipient } = this.channel;
     const limit = atOnce - this.running.size;
     if (limit <= 0 || this.closed) return;
     this.renewal ??= setInterval(() => void this.renew(), this.options.leaseMs / 3).unref();
     const room = { limit, perRecipient, full: this.full() };
-    for (const due of await takeDueDeliveries(this.database.main, kinds, room, this.options.leaseMs)) {
+    for (const due of await takeDueDeliveries(this.database.main, kind, room, this.options.leaseMs)) {
       const work = this.turn(due)
         .catch((error: Error) =>
           this.logger.warn({ kind: due.kind, reason: error.message }, 'a notice is left to others'),
@@ -101,12 +97,11 @@ export class DeliveryLane {
     const { kind, jobId } = due;
     if (!(await this.record(due, end))) return;
     this.options.tried(kind, end.status);
-    if (end.status === 'failed')
-      this.logger.warn(
-        { kind, ...(jobId && { jobId }), code: end.code, reason: end.reason },
-        'a notice has failed',
-      );
-    else this.logger.debug({ kind, ...(jobId && { jobId }), state: end.status }, 'a notice was tried');
+    if (end.status === 'failed') {
+      // Servers like to repeat the address that they refuse.
+      const reason = end.reason?.replaceAll(/\S+@\S+/g, '[address]');
+      this.logger.warn({ kind, ...(jobId && { jobId }), code: end.code, reason }, 'a notice has failed');
+    } else this.logger.debug({ kind, ...(jobId && { jobId }), state: end.status }, 'a notice was tried');
   }
 
   private async try(due: DueDelivery): Promise<TryResult> {

@@ -2,13 +2,13 @@ import type { Config } from '@app/platform/config/config.js';
 import { Mailer, MAILS_AT_ONCE } from '@app/platform/mail/mailer.js';
 import type { Database } from '@app/platform/prisma/database.js';
 import type { DueDelivery } from '../store/deliveries.js';
-import { readDigest } from '../store/outbox.js';
+import { DIGEST, readDigest } from '../store/outbox.js';
 import type { Channel, TryResult } from './channel.js';
 import { digestOf, mailOf } from './mail-texts.js';
 
 /** Tells by mail: one message for each recipient, so that what one of them is refused is no other's trouble. */
 export class MailChannel implements Channel {
-  readonly kinds: Channel['kinds'] = ['mail', 'digest'];
+  readonly kind = 'mail';
   readonly atOnce = MAILS_AT_ONCE;
   readonly perRecipient = MAILS_AT_ONCE;
   private readonly mailer: Mailer;
@@ -21,10 +21,10 @@ export class MailChannel implements Channel {
   }
 
   async send(delivery: DueDelivery, signal: AbortSignal): Promise<TryResult> {
-    const { id, kind, ownerId, recipient, data } = delivery;
+    const { id, event, ownerId, recipient, data } = delivery;
     const { PUBLIC_URL } = this.config;
     const texts =
-      kind === 'digest'
+      event === DIGEST
         ? digestOf(ownerId, await readDigest(this.database.main, id), PUBLIC_URL)
         : mailOf(ownerId, data, PUBLIC_URL);
     const sent = await this.mailer.send({ id, to: recipient, ...texts }, signal);

@@ -28,7 +28,8 @@ export class Notifier {
   private working: Promise<void> | undefined;
   private readonly pauseMs: number;
   private stopped = false;
-  private wake: () => void = () => {};
+  private resume: () => void = () => {};
+  private woken = false;
 
   constructor(
     private readonly database: Database,
@@ -85,12 +86,21 @@ export class Notifier {
 
   private async rest(ms: number): Promise<void> {
     if (this.stopped) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+    if (!this.woken) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms);
+        this.resume = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    this.woken = false;
+  }
+
+  /** Ends the rest, or leaves out the next one. */
+  private wake(): void {
+    this.woken = true;
+    this.resume();
   }
 }

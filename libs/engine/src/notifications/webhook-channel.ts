@@ -9,7 +9,7 @@ const GONE = 410;
 
 /** Tells by calling the webhooks of owners, signed as Standard Webhooks has it. */
 export class WebhookChannel implements Channel {
-  readonly kinds: Channel['kinds'] = ['webhook'];
+  readonly kind = 'webhook';
   readonly atOnce = 16;
   readonly perRecipient = 2;
 

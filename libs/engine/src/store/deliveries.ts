@@ -1,7 +1,8 @@
 import type { JobNotice } from '@app/core';
 import { Prisma, type Sql } from '@app/platform/prisma/database.js';
+import { DIGEST } from './outbox.js';
 
-export const DELIVERY_KINDS = ['mail', 'digest', 'webhook'] as const;
+export const DELIVERY_KINDS = ['mail', 'webhook'] as const;
 export type DeliveryKind = (typeof DELIVERY_KINDS)[number];
 
 /** A turn at a delivery: what every write of it names. */
@@ -33,7 +34,7 @@ const LOOK_THROUGH = 500;
  */
 export async function takeDueDeliveries(
   sql: Sql,
-  kinds: DeliveryKind[],
+  kind: DeliveryKind,
   room: { limit: number; perRecipient: number; full: string[] },
   leaseMs: number,
 ): Promise<DueDelivery[]> {
@@ -42,7 +43,7 @@ export async function takeDueDeliveries(
     WITH next AS MATERIALIZED (
       SELECT id, row_number() OVER (PARTITION BY recipient ORDER BY look_again_at, id) AS nth FROM (
         SELECT id, recipient, look_again_at FROM deliveries
-        WHERE ${wanted} AND kind = ANY(${kinds}::text[]) AND recipient <> ALL(${room.full}::text[])
+        WHERE ${wanted} AND kind = ${kind} AND recipient <> ALL(${room.full}::text[])
         ORDER BY look_again_at LIMIT ${LOOK_THROUGH}
       ) w
     ), due AS MATERIALIZED (
@@ -128,7 +129,7 @@ export async function waitingNotices(
 ): Promise<{ kind: DeliveryKind | 'outbox'; count: number; oldestSeconds: number }[]> {
   return sql.$queryRaw`
     SELECT kind, count(*)::int AS count, extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS "oldestSeconds"
-    FROM deliveries WHERE status = 'waiting' AND (kind <> 'digest' OR look_again_at <= clock_timestamp()) GROUP BY kind
+    FROM deliveries WHERE status = 'waiting' AND (event <> ${DIGEST} OR look_again_at <= clock_timestamp()) GROUP BY kind
     UNION ALL
     SELECT 'outbox', count(*)::int, extract(epoch FROM clock_timestamp() - min(ended_at))::float8 FROM outbox HAVING count(*) > 0`;
 }

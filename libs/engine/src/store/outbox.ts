@@ -18,6 +18,9 @@ export const openNotices = (ended: Prisma.Sql) => Prisma.sql`
     SELECT FROM webhooks w WHERE w.owner_id = e.owner_id AND w.disabled_at IS NULL
       AND 'job.' || e.status = ANY(w.events) AND (w.types = '{}' OR e.type = ANY(w.types)))`;
 
+/** The event of a mail that tells of several ends. */
+export const DIGEST = 'digest';
+
 /** How mails are held down: so many for an owner and an address within a time, the others in a digest at its end. */
 export interface MailLimit {
   rate: number;
@@ -167,7 +170,7 @@ async function collect(sql: Sql, made: NewDelivery[], { rate, windowMs }: MailLi
   }));
   await sql.$executeRaw`
     INSERT INTO deliveries (id, kind, owner_id, recipient, event, data, look_again_at)
-    SELECT id, 'digest', owner_id, recipient, 'digest', data, due
+    SELECT id, 'mail', owner_id, recipient, ${DIGEST}, data, due
     FROM jsonb_to_recordset(${JSON.stringify(digests)}::jsonb) AS d(id uuid, owner_id text, recipient text, data jsonb, due timestamptz)
     ON CONFLICT DO NOTHING`;
 }

@@ -1,11 +1,18 @@
 import { expect, test } from '@jest/globals';
 import type { Explainer } from '../explain.js';
 import type { Jobs } from '../jobs.js';
+import type { Webhooks } from '../notifications/webhooks.js';
 import type { Workers } from '../workers.js';
 import type { JobQueries } from './job-queries.js';
 
 /** Never called: the compiler refuses each call in it, or it complains of the mark above the call. */
-function forgetsTheOwner(jobs: Jobs, queries: JobQueries, explainer: Explainer, workers: Workers) {
+function forgetsTheOwner(
+  jobs: Jobs,
+  queries: JobQueries,
+  explainer: Explainer,
+  workers: Workers,
+  webhooks: Webhooks,
+) {
   const jobId = '019a0000-0000-7000-8000-000000000000';
   const [by, page] = [{ actor: 'key:x' }, { limit: 1 }];
   const nobody: string | undefined = undefined;
@@ -44,6 +51,24 @@ function forgetsTheOwner(jobs: Jobs, queries: JobQueries, explainer: Explainer, 
     workers.live(),
     // @ts-expect-error -- whose?
     workers.live(nobody),
+    // @ts-expect-error -- whose?
+    webhooks.add({ url: 'https://x', description: null, events: [], types: [] }),
+    // @ts-expect-error -- whose?
+    webhooks.list(),
+    // @ts-expect-error -- whose?
+    webhooks.find(jobId),
+    // @ts-expect-error -- whose?
+    webhooks.change(jobId, { enabled: false }),
+    // @ts-expect-error -- whose?
+    webhooks.remove(jobId),
+    // @ts-expect-error -- whose?
+    webhooks.rotate(jobId),
+    // @ts-expect-error -- whose?
+    webhooks.deliveries(jobId, page),
+    // @ts-expect-error -- whose?
+    webhooks.redeliver(jobId, jobId),
+    // @ts-expect-error -- whose?
+    webhooks.test(jobId),
   ];
 }
 
@@ -70,12 +95,24 @@ const OF_QUERIES: Record<keyof JobQueries, Asked> = {
   ownerOf: 'by administrators',
   pageOfAll: 'by administrators',
 };
+const OF_WEBHOOKS: Record<keyof Webhooks, Asked> = {
+  add: 'for an owner',
+  list: 'for an owner',
+  find: 'for an owner',
+  change: 'for an owner',
+  remove: 'for an owner',
+  rotate: 'for an owner',
+  deliveries: 'for an owner',
+  redeliver: 'for an owner',
+  test: 'for an owner',
+};
 
 test('feature 3: what is asked of jobs is asked for an owner, or by an administrator', () => {
   const calls = forgetsTheOwner.toString();
   for (const [receiver, asked] of [
     ['jobs', OF_JOBS],
     ['queries', OF_QUERIES],
+    ['webhooks', OF_WEBHOOKS],
   ] as const) {
     for (const [name, how] of Object.entries(asked)) {
       expect({ name, tried: calls.includes(`${receiver}.${name}(`) }).toEqual({

@@ -62,6 +62,8 @@ export class Mailer {
       disableFileAccess: true,
       disableUrlAccess: true,
     });
+    // An idle connection that breaks is nobody's failure; without a listener it would end the process.
+    this.transport.on('error', () => {});
   }
 
   /** Sends a message. Never rejects, and never takes longer than thrice MAIL_TIMEOUT. */

@@ -5,7 +5,7 @@
  */
 const FIELDS = `
   pid role url context requestId method route status durationMs ip
-  ownerId actor audit keyId jobId taskId attempt kind name tags queue
+  ownerId actor audit keyId webhookId jobId taskId attempt kind name tags queue
   reason code err stack state since until delayMs policy channel connection
   jobs tasks requests drifted orphans declared scheduleId slot`
   .trim()
