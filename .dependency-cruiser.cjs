@@ -6,7 +6,7 @@
  */
 
 const PRODUCTION = '^(apps|libs)/';
-const TESTS = '\\.(spec|int-spec|e2e-spec)\\.ts$';
+const TESTS = '\\.(spec|int-spec|e2e-spec|sys-spec)\\.ts$';
 
 /** Matches packages by name, wherever they are installed, and also when they are not. */
 const packages = (...names) => `(^|node_modules/)(${names.join('|')})(/|$)`;

@@ -37,5 +37,9 @@ export default {
     { ...base, displayName: 'unit', testMatch: ['<rootDir>/{apps,libs,scripts,test}/**/*.spec.ts'] },
     { ...base, ...integration, displayName: 'integration', testMatch: ['<rootDir>/test/**/*.int-spec.ts'] },
     { ...base, ...integration, displayName: 'e2e', testMatch: ['<rootDir>/test/**/*.e2e-spec.ts'] },
+    // What the system must have installed. Not a part of npm test.
+    ...(process.env.LONGHAUL_SYSTEM_TESTS
+      ? [{ ...base, ...integration, displayName: 'system', testMatch: ['<rootDir>/test/**/*.sys-spec.ts'] }]
+      : []),
   ],
 };

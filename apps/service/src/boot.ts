@@ -10,7 +10,6 @@ import { addHeaders, requestIdOf } from './api/answer-headers.js';
 import { ServiceState } from './api/health/service-state.js';
 import { parseJson } from './api/parse-json.js';
 import { WebSocketRequest } from './api/live/websocket-request.js';
-import { WebSockets } from './api/live/web-sockets.js';
 import { answerProblem } from './api/problems/answer-problem.js';
 import { refuseAddress, refuseConnection } from './api/problems/connection-problems.js';
 import { KnownRoutes } from './api/problems/known-routes.js';
@@ -67,10 +66,7 @@ export async function boot(config: Config, logger: Logger): Promise<NestFastifyA
   if (config.servesApi) answerInTime(app.getHttpAdapter().getInstance(), () => app.get(Database).answers());
   sendAwayWhenStopping(app);
   if (config.CORS_ORIGINS) allowOrigins(app, config.CORS_ORIGINS);
-  if (config.servesApi) {
-    serveOpenApi(app);
-    app.get(WebSockets).listen(app.getHttpAdapter().getInstance());
-  }
+  if (config.servesApi) serveOpenApi(app);
   try {
     await app.listen(config.PORT, config.HOST);
   } catch (error) {

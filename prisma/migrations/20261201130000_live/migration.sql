@@ -4,15 +4,13 @@ ALTER TABLE "job_events" ADD COLUMN "xid" xid8;
 ALTER TABLE "job_events" ALTER COLUMN "xid" SET DEFAULT pg_current_xact_id();
 CREATE INDEX "job_events_xid" ON "job_events"("xid");
 
--- How far jobs have come, for the live feed: progress is no transition and has no place in the ledger. Shares the
--- sequence of the ledger, and is deleted after some minutes.
+-- That jobs have come further, for the live feed: progress is no transition and has no place in the ledger. Deleted after
+-- some minutes.
 CREATE TABLE "progress_marks" (
     "seq" BIGINT NOT NULL DEFAULT nextval('job_events_seq_seq'),
     "xid" xid8 DEFAULT pg_current_xact_id(),
     "job_id" UUID NOT NULL,
     "generation" INTEGER NOT NULL,
-    "version" INTEGER NOT NULL,
-    "progress" SMALLINT NOT NULL,
     "at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
 
     CONSTRAINT "progress_marks_pkey" PRIMARY KEY ("seq")

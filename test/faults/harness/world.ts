@@ -54,6 +54,8 @@ export class World {
     readonly load: Load,
     readonly history: History,
     private readonly observer: Observer,
+    /** The API key of the load. */
+    readonly key: string,
     private readonly files: { history: string; effects: string; catalog: string },
     private readonly databaseUrl: () => string,
     random: Random,
@@ -95,7 +97,19 @@ export class World {
       const load = new Load(user, record, effects, random.fork());
       const observer = new Observer(user, record);
       const url = () => servers.databaseUrl(database);
-      return new World(servers, services, catalog, load, record, observer, files, url, random, user);
+      return new World(
+        servers,
+        services,
+        catalog,
+        load,
+        record,
+        observer,
+        key.text,
+        files,
+        url,
+        random,
+        user,
+      );
     } catch (error) {
       services.killAll();
       await services.end();

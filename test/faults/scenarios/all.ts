@@ -4,6 +4,7 @@ import { flushRedis } from './flush-redis.js';
 import { killWhileClaiming } from './kill-while-claiming.js';
 import { killWorkers } from './kill-workers.js';
 import { lateWrites } from './late-writes.js';
+import { liveUpdates } from './live-updates.js';
 import { lostReplies } from './lost-replies.js';
 import { oneKiller } from './one-killer.js';
 import { postgresAway } from './postgres-away.js';
@@ -30,4 +31,5 @@ export const SCENARIOS: Scenario[] = [
   slowNetwork,
   oneKiller,
   schedules,
+  liveUpdates,
 ];

@@ -64,6 +64,8 @@ const work = (durationMs: number, more: object = {}) => ({
   ...more,
 });
 
+/** Without ids: each that is told has a cursor of its own behind the same event. */
+const bare = (told: Told[]) => told.map(({ event, data }) => ({ event, data }));
 const statuses = (told: Told[], jobId: string) =>
   told
     .filter(({ event, data }) => event === 'job-update' && data.jobId === jobId)
@@ -80,7 +82,9 @@ test('the stream of a job tells it from its first event to its last, and then is
   expect(statuses(told, jobId).filter((status) => status === 'completed')).toHaveLength(1);
   expect(told.filter(({ event }) => event === 'task-update')).toHaveLength(4);
   expect(told.at(-1)).toMatchObject({ event: 'job-update', data: { status: 'completed', progress: 100 } });
-  expect(new Set(told.map(({ id }) => id)).size).toBe(told.length);
+  // Progress has no id of its own: it keeps that of the event before.
+  const withId = told.filter(({ data }) => data.status !== 'active' || data.taskId || data.progress === 0);
+  expect(new Set(withId.map(({ id }) => id)).size).toBe(withId.length);
 });
 
 test('a Last-Event-ID goes on behind any event of a job that is over, once and in order', async () => {
@@ -93,7 +97,7 @@ test('a Last-Event-ID goes on behind any event of a job that is over, once and i
     const rest = source(alice, `/jobs/${jobId}/events`, whole.told[at]?.id);
     await eventually(() => expect(rest.told).toHaveLength(whole.told.length - at - 1));
     rest.source.close();
-    expect(rest.told).toEqual(whole.told.slice(at + 1));
+    expect(bare(rest.told)).toEqual(bare(whole.told.slice(at + 1)));
   }
 });
 

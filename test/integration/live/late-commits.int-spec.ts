@@ -137,12 +137,14 @@ test('rows of a database that was copied from another are in no feed', async () 
 test('marks of progress are forgotten when nobody can come back for them, the oldest first', async () => {
   const jobId = await accept();
   await sql.$executeRaw`
-    INSERT INTO progress_marks (job_id, generation, version, progress, at)
-    SELECT ${jobId}::uuid, 1, nth, nth, now() - make_interval(mins => 20 - nth) FROM generate_series(1, 10) nth`;
+    INSERT INTO progress_marks (job_id, generation, at)
+    SELECT ${jobId}::uuid, nth, now() - make_interval(mins => 20 - nth) FROM generate_series(1, 10) nth`;
   expect(await deleteOldMarks(sql, 14.5 * 60_000, 3)).toBe(3);
   expect(await deleteOldMarks(sql, 14.5 * 60_000, 1000)).toBe(2);
-  const left = await sql.$queryRaw<{ version: number }[]>`SELECT version FROM progress_marks ORDER BY seq`;
-  expect(left.map(({ version }) => version)).toEqual([6, 7, 8, 9, 10]);
+  const left = await sql.$queryRaw<
+    { generation: number }[]
+  >`SELECT generation FROM progress_marks ORDER BY seq`;
+  expect(left.map(({ generation }) => generation)).toEqual([6, 7, 8, 9, 10]);
 });
 
 /** Somebody who listens, and what they were told. */

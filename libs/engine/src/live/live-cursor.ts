@@ -2,16 +2,12 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Place } from './live-event.js';
 import { packSeen, parse36, type SeenTransactions, unpackSeen } from './seen-transactions.js';
 
-/**
- * What was read at one look: transactions that are in `to` and not in `from`. Marks of progress were read at it too, or were
- * not, and then they have been read up to `marks`.
- */
+/** What was read at one look: transactions that are in `to` and not in `from`. */
 export interface LookRange {
   from: SeenTransactions;
   to: SeenTransactions;
-  /** Up to where marks were read before this look. */
+  /** Up to where marks of progress had been read before. */
   marks: SeenTransactions;
-  withMarks: boolean;
 }
 
 /** A place in the feed, from which any process can go on. */
@@ -29,24 +25,22 @@ const MOST_OPEN = 150;
 const LONGEST = 1500;
 
 /** What the cursors of one look begin with. Signed once for all of them. */
-export function cursorHead(key: Buffer, { from, to, marks, withMarks }: LookRange, at: number): string {
+export function cursorHead(key: Buffer, { from, to, marks }: LookRange, at: number): string {
   if (from.open.length + to.open.length + marks.open.length > MOST_OPEN) return '';
-  const text = [at.toString(36), packSeen(from), packSeen(to), packSeen(marks), withMarks ? 'm' : 'n'].join(
-    '.',
-  );
+  const text = [at.toString(36), packSeen(from), packSeen(to), packSeen(marks)].join('.');
   return `${sign(key, text)}.${text}`;
 }
 
 /** The cursor of an event. What is not signed tells only where the reader was among what is its own. */
-export function cursorOf(head: string, { mark, seq, nth }: Place): string {
-  return head === '' ? '' : `${head}.${mark ? 'p' : 'e'}.${seq.toString(36)}.${nth.toString(36)}`;
+export function cursorOf(head: string, { seq, nth }: Place): string {
+  return head === '' ? '' : `${head}.${seq.toString(36)}.${nth.toString(36)}`;
 }
 
 /** Reads a cursor; undefined when it is none that was given out for this database. */
 export function readCursor(key: Buffer, text: string): LiveCursor | undefined {
   if (text.length > LONGEST) return undefined;
-  const [signature = '', at = '', from = '', to = '', marks = '', with_ = '', ...rest] = text.split('.');
-  const signed = [at, from, to, marks, with_].join('.');
+  const [signature = '', at = '', from = '', to = '', marks = '', ...rest] = text.split('.');
+  const signed = [at, from, to, marks].join('.');
   const expected = Buffer.from(sign(key, signed));
   const given = Buffer.from(signature);
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
@@ -58,15 +52,13 @@ export function readCursor(key: Buffer, text: string): LiveCursor | undefined {
     from: seenFrom,
     to: seenTo,
     marks: seenMarks,
-    withMarks: with_ === 'm',
     ...(place ? { place } : {}),
   };
 }
 
-function placeOf([kind = '', seq = '', nth = '', ...more]: string[]): Place | undefined {
-  const sane =
-    more.length === 0 && /^[pe]$/.test(kind) && /^[0-9a-z]{1,13}$/.test(seq) && /^[0-9a-z]{1,6}$/.test(nth);
-  return sane ? { mark: kind === 'p', seq: parse36(seq), nth: Number.parseInt(nth, 36) } : undefined;
+function placeOf([seq = '', nth = '', ...more]: string[]): Place | undefined {
+  const sane = more.length === 0 && /^[0-9a-z]{1,13}$/.test(seq) && /^[0-9a-z]{1,6}$/.test(nth);
+  return sane ? { seq: parse36(seq), nth: Number.parseInt(nth, 36) } : undefined;
 }
 
 function sign(key: Buffer, text: string): string {

@@ -20,7 +20,7 @@ const RETRY_MS = 500;
 /** Rows of one look. More, as after an outage of the reader, are told as what there is and not one by one. */
 const MOST_ROWS = 20_000;
 
-/** An event with the cursor behind it; empty where it would be too long to be handed back. */
+/** An event with the cursor behind it; empty where it has none, or one that is too long to be handed back. */
 export type ToldEvent = LiveEvent & { id: string };
 
 /** Who listens to the events of an owner. */
@@ -85,7 +85,7 @@ export class LiveFeed implements OnModuleDestroy {
   async cursor(): Promise<string> {
     if (!this.read) return '';
     const [to, marks] = [seenBy(this.read.events), seenBy(this.read.marks)];
-    return cursorHead(await this.key.get(), { from: to, to, marks, withMarks: false }, Date.now());
+    return cursorHead(await this.key.get(), { from: to, to, marks }, Date.now());
   }
 
   async onModuleDestroy(): Promise<void> {
@@ -127,7 +127,7 @@ export class LiveFeed implements OnModuleDestroy {
   private async look(): Promise<void> {
     const now = performance.now();
     const withMarks = now >= this.marksAt + MARKS_MS;
-    // Who joins now has seen what was told elsewhere, marks too.
+    // Who joins now is told of no mark that another process has told before.
     const joining = withMarks ? this.joining : [];
     const before = this.poked;
     this.lookedAt = now;
@@ -166,7 +166,6 @@ export class LiveFeed implements OnModuleDestroy {
       from: seenBy(before.events),
       to: seenBy(snapshot),
       marks: seenBy(before.marks),
-      withMarks,
     };
     const told = toldOf(eventsOf(rows), range, key);
     const byOwner = new Map<string, ToldEvent[]>();
@@ -212,8 +211,8 @@ export class LiveFeed implements OnModuleDestroy {
   }
 }
 
-/** Events with their cursors, which are computed when they are asked for: most events nobody hears. */
+/** Events with their cursors. */
 export function toldOf(events: LiveEvent[], range: LookRange, key: Buffer, at = Date.now()): ToldEvent[] {
   const head = cursorHead(key, range, at);
-  return events.map((event) => ({ ...event, id: cursorOf(head, event.place) }));
+  return events.map((event) => ({ ...event, id: event.place ? cursorOf(head, event.place) : '' }));
 }

@@ -1,11 +1,10 @@
-import { validate as isUuid } from 'uuid';
 import type { Sql } from '@app/platform/prisma/database.js';
-import { type PresentJob, readFeed, readOpen, readPresent } from '../store/read-feed.js';
+import { type Present, type PresentJob, readFeed, readOpen, readPresent } from '../store/read-feed.js';
 import { cursorHead, type LiveCursor, readCursor } from './live-cursor.js';
-import { comparePlaces, eventsOf, type JobUpdate } from './live-event.js';
+import { comparePlaces, eventsOf, type JobUpdate, type LiveEvent } from './live-event.js';
 import { type FeedListener, type LiveFeed, type ToldEvent, toldOf } from './live-feed.js';
 import type { LiveKey } from './live-key.js';
-import { seenBy, toSnapshot } from './seen-transactions.js';
+import { isSeen, seenBy, type SeenTransactions, toSnapshot } from './seen-transactions.js';
 
 /** Marks of progress are kept for so long, and who was away longer gets what there is instead of what has happened. */
 export const LONGEST_AWAY_MS = 10 * 60_000;
@@ -17,7 +16,7 @@ const MOST_WAITING = 20_000;
 /** Jobs that are told of in a snapshot. */
 const MOST_PRESENT = 200;
 
-/** Which events are wanted: of these jobs, and of jobs of these types. Neither: all of the owner. */
+/** Which events are wanted: of these jobs (ids in lower case), and of jobs of these types. Neither: all of the owner. */
 export interface LiveFilter {
   jobIds: string[];
   types: string[];
@@ -51,8 +50,10 @@ export class LiveSubscription implements FeedListener {
   /** Events that have come while something else had to be told first. */
   private waiting: ToldEvent[] | undefined = [];
   private tooMany = false;
-  /** Versions of jobs that were told as they are; what comes late of the same or of before is left out. */
-  private readonly told = new Map<string, number>();
+  /** What had happened to jobs that were told as they are; it is not told again. */
+  private readonly told = new Map<string, SeenTransactions>();
+  /** What was read beside the feed, which may deliver some of it again. */
+  private seen: SeenTransactions | undefined;
   private work: Promise<unknown> = Promise.resolve();
   private closed = false;
 
@@ -73,8 +74,8 @@ export class LiveSubscription implements FeedListener {
       if (snapshot === '') return [];
       const unknown = after === undefined ? await this.tellPresent() : await this.catchUp(after, snapshot);
       // Not where the feed is by now: what has come meanwhile waits to be told.
-      const seen = seenBy(snapshot);
-      const range = { from: seen, to: seen, marks: seen, withMarks: false };
+      const seen = this.seen ?? seenBy(snapshot);
+      const range = { from: seen, to: seen, marks: seen };
       const id = cursorHead(await this.sources.key.get(), range, Date.now());
       this.tell([{ event: 'subscribed', id, data: this.filter }]);
       return unknown;
@@ -103,8 +104,9 @@ export class LiveSubscription implements FeedListener {
     this.sources.feed.detach(this);
   }
 
-  deliver(events: ToldEvent[]): void {
-    if (!this.waiting) return this.pass(events);
+  deliver(delivered: ToldEvent[]): void {
+    if (!this.waiting) return this.pass(this.unseen(delivered));
+    const events = delivered;
     if (this.waiting.length + events.length > MOST_WAITING) this.overflow();
     else this.waiting.push(...events);
   }
@@ -127,11 +129,16 @@ export class LiveSubscription implements FeedListener {
       }
       const events = this.waiting;
       this.waiting = undefined;
-      this.pass(events);
+      this.pass(this.unseen(events));
       return result;
     });
     this.work = done.catch(() => {});
     return done;
+  }
+
+  private unseen(events: ToldEvent[]): ToldEvent[] {
+    const { seen } = this;
+    return seen ? events.filter(({ xid }) => !isSeen(seen, xid)) : events;
   }
 
   private pass(events: ToldEvent[]): void {
@@ -139,10 +146,11 @@ export class LiveSubscription implements FeedListener {
     if (wanted.length > 0 && !this.closed) this.tell(wanted);
   }
 
-  private wants({ jobId, type, version }: ToldEvent): boolean {
+  private wants({ jobId, type, xid }: ToldEvent): boolean {
     const { jobIds, types } = this.filter;
     const all = jobIds.length === 0 && types.length === 0;
-    return (all || jobIds.includes(jobId) || types.includes(type)) && version > (this.told.get(jobId) ?? 0);
+    const told = this.told.get(jobId);
+    return (all || jobIds.includes(jobId) || types.includes(type)) && !(told && isSeen(told, xid));
   }
 
   /** Behind all that was told; empty while something waits, which the place of the feed is behind. */
@@ -154,90 +162,83 @@ export class LiveSubscription implements FeedListener {
     const jobs = await this.present();
     this.tell(jobs.map((job) => ({ event: 'job-update', data: presentUpdate(job) })));
     const known = new Set(jobs.map((job) => job.jobId));
-    return this.filter.jobIds.filter((jobId) => !known.has(jobId.toLowerCase()));
+    return this.filter.jobIds.filter((jobId) => !known.has(jobId));
   }
 
   /** The jobs that are wanted by their ids, as they are. From here on only what comes after is told of them. */
   private async present(): Promise<PresentJob[]> {
-    const ids = this.filter.jobIds.filter((jobId) => isUuid(jobId));
-    const jobs = ids.length === 0 ? [] : await readPresent(this.sources.sql, this.ownerId, ids);
-    for (const { jobId, version } of jobs) this.told.set(jobId, version);
+    const { jobIds } = this.filter;
+    if (jobIds.length === 0) return [];
+    return this.noted(await readPresent(this.sources.sql, this.ownerId, jobIds));
+  }
+
+  private noted({ jobs, snapshot }: Present): PresentJob[] {
+    const seen = seenBy(snapshot);
+    for (const { jobId } of jobs) this.told.set(jobId, seen);
     return jobs;
   }
 
-  /** Tells what has happened since a cursor until `snapshot`. */
+  /** Tells what has happened since a cursor. What the feed delivers of the same is left out. */
   private async catchUp(after: string, snapshot: string): Promise<string[]> {
     const cursor = readCursor(await this.sources.key.get(), after);
     // Of a database that was restored to an earlier moment.
     if (!cursor || cursor.to.below > seenBy(snapshot).below) return this.tellSnapshot('unknown-cursor');
     if (Date.now() - cursor.at > LONGEST_AWAY_MS) return this.tellSnapshot('away-too-long');
-    const missed = await this.missed(cursor, snapshot);
+    const missed = await this.missed(cursor);
     if (!missed) return this.tellSnapshot('too-much-happened');
     this.pass(missed);
-    const present = await readPresent(
-      this.sources.sql,
-      this.ownerId,
-      this.filter.jobIds.filter((jobId) => isUuid(jobId)),
-    );
-    const known = new Set(present.map((job) => job.jobId));
-    return this.filter.jobIds.filter((jobId) => !known.has(jobId.toLowerCase()));
+    const { jobIds } = this.filter;
+    const present = await readPresent(this.sources.sql, this.ownerId, jobIds);
+    const known = new Set(present.jobs.map((job) => job.jobId));
+    return jobIds.filter((jobId) => !known.has(jobId));
   }
 
-  private async missed(cursor: LiveCursor, snapshot: string): Promise<ToldEvent[] | undefined> {
+  private async missed(cursor: LiveCursor): Promise<ToldEvent[] | undefined> {
     const { sql, key } = this.sources;
-    const owners = [this.ownerId];
-    const { place, withMarks } = cursor;
-    const events: ToldEvent[] = [];
-    const signed = await key.get();
-    if (place) {
-      const { rows } = await readFeed(sql, {
-        owners,
-        after: toSnapshot(cursor.from),
-        ...(withMarks ? { marksAfter: toSnapshot(cursor.marks) } : {}),
-        upTo: toSnapshot(cursor.to),
-        most: MOST_MISSED,
-      });
-      if (!rows) return undefined;
-      const rest = eventsOf(rows).filter((event) => comparePlaces(event.place, place) > 0);
-      events.push(...toldOf(rest, cursor, signed, cursor.at));
-    }
-    const marksAfter = withMarks ? cursor.to : cursor.marks;
-    const { rows } = await readFeed(sql, {
-      owners,
-      after: toSnapshot(cursor.to),
-      marksAfter: toSnapshot(marksAfter),
-      upTo: snapshot,
-      most: MOST_MISSED,
-    });
-    if (!rows) return undefined;
-    const range = { from: cursor.to, to: seenBy(snapshot), marks: marksAfter, withMarks: true };
-    return [...events, ...toldOf(eventsOf(rows), range, signed)];
+    const [asked, signed] = [{ owners: [this.ownerId], most: MOST_MISSED }, await key.get()];
+    const { place } = cursor;
+    const [from, to, marksAfter] = [cursor.from, cursor.to, cursor.marks].map(toSnapshot) as [
+      string,
+      string,
+      string,
+    ];
+    // The look of the cursor itself, as it was then: what stood behind its place was not told.
+    const look = place ? await readFeed(sql, { ...asked, after: from, upTo: to }) : { rows: [] };
+    const { rows, snapshot } = await readFeed(sql, { ...asked, after: to, marksAfter });
+    if (!look.rows || !rows) return undefined;
+    const rest = eventsOf(look.rows).filter(
+      (event) => place && event.place && comparePlaces(event.place, place) > 0,
+    );
+    this.seen = seenBy(snapshot);
+    const range = { from: cursor.to, to: this.seen, marks: cursor.marks };
+    // Some of the progress may have been told before: it is what there is, and no event.
+    const since = eventsOf(rows).map((event) => (event.place ? event : presentProgress(event)));
+    return [...toldOf(rest, cursor, signed, cursor.at), ...toldOf(since, range, signed)];
   }
 
   /** What there is, in place of what has happened. */
   private async tellSnapshot(reason: SnapshotReason): Promise<string[]> {
+    this.told.clear();
     const named = await this.present();
     const known = new Set(named.map((job) => job.jobId));
     const { jobIds, types } = this.filter;
     const onlyNamed = types.length === 0 && jobIds.length > 0;
+    const wanted = types.length > 0 ? types : undefined;
     const open = onlyNamed
       ? []
-      : await readOpen(
-          this.sources.sql,
-          this.ownerId,
-          types.length > 0 ? types : undefined,
-          MOST_PRESENT + 1,
-        );
+      : this.noted(await readOpen(this.sources.sql, this.ownerId, wanted, MOST_PRESENT + 1));
     const rest = open.slice(0, MOST_PRESENT).filter(({ jobId }) => !known.has(jobId));
-    this.told.clear();
-    for (const { jobId, version } of [...named, ...rest]) this.told.set(jobId, version);
     const jobs = [...named, ...rest].map(presentUpdate);
     const data = { reason, jobs, complete: open.length <= MOST_PRESENT };
     this.tell([{ event: 'snapshot', id: await this.cursor(), data }]);
-    return jobIds.filter((jobId) => !known.has(jobId.toLowerCase()));
+    return jobIds.filter((jobId) => !known.has(jobId));
   }
 }
 
-function presentUpdate({ generation: _generation, ...job }: PresentJob): JobUpdate {
+function presentProgress(event: LiveEvent): LiveEvent {
+  return event.event === 'job-update' ? { ...event, data: { ...event.data, present: true } } : event;
+}
+
+function presentUpdate(job: PresentJob): JobUpdate {
   return { ...job, present: true };
 }

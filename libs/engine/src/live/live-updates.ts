@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Database } from '@app/platform/prisma/database.js';
-import { type JobPlace, JobStream } from './job-stream.js';
+import { JobStream } from './job-stream.js';
 import { LiveFeed, type ToldEvent } from './live-feed.js';
 import { LiveKey } from './live-key.js';
 import { type LiveFilter, type LiveMessage, LiveSubscription } from './live-subscription.js';
@@ -23,11 +23,10 @@ export class LiveUpdates {
   follow(
     ownerId: string,
     jobId: string,
-    after: JobPlace | undefined,
     tell: (events: ToldEvent[]) => Promise<void>,
-    end: () => void,
+    end: (failure?: Error) => void,
   ): JobStream {
-    return new JobStream(ownerId, jobId, after, this.sources, tell, end);
+    return new JobStream(ownerId, jobId, this.sources, tell, end);
   }
 
   private get sources() {

@@ -40,3 +40,8 @@ export function parse36(text: string): bigint {
   for (const digit of text) value = value * 36n + BigInt(Number.parseInt(digit, 36));
   return value;
 }
+
+/** Whether a transaction is among those that were seen. */
+export function isSeen({ below, open }: SeenTransactions, xid: bigint): boolean {
+  return xid < below && !open.includes(xid);
+}

@@ -169,11 +169,11 @@ async function writeFinishes(
         result = CASE WHEN n.status IN ('completed', 'finalizing') AND n.tasks_total = 1
           AND NOT EXISTS (SELECT FROM task_inputs p WHERE p.job_id = n.id AND p.position = -1) THEN n.result ELSE jobs.result END
       FROM next n WHERE jobs.id = n.id
-      RETURNING jobs.id, jobs.generation, jobs.version, jobs.status, jobs.progress, n.progress AS before
+      RETURNING jobs.id, jobs.generation, jobs.status, jobs.progress, n.progress AS before
     ), marked AS (
       -- For the live feed; where the job moves on, its own event tells the progress.
-      INSERT INTO progress_marks (job_id, generation, version, progress)
-      SELECT id, generation, version, progress FROM upj WHERE status = 'active' AND progress > before
+      INSERT INTO progress_marks (job_id, generation)
+      SELECT id, generation FROM upj WHERE status = 'active' AND progress > before
     ), f AS (
       INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
       SELECT id, 'finalize', id, '', clock_timestamp() FROM next WHERE status = 'finalizing'

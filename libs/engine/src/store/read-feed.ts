@@ -3,6 +3,8 @@ import { Prisma, type Sql } from '@app/platform/prisma/database.js';
 
 /** A row of the ledger, or a mark of progress, of a job as it is now. */
 export interface FeedRow {
+  /** The transaction that has written it. */
+  xid: bigint;
   seq: bigint;
   kind: JobEventKind | 'progress';
   jobId: string;
@@ -13,10 +15,8 @@ export interface FeedRow {
   at: Date;
   /** Of a row of tasks. */
   tasks: (string | { id: string; attempt?: number })[] | null;
-  /** Of a mark. */
-  progress: number | null;
-  /** The job as it is. */
-  job: { status: JobStatus; generation: number; progress: number };
+  /** The job as it was at the look. */
+  job: { status: JobStatus; generation: number; version: number; progress: number };
 }
 
 /** What was read between two looks. Undefined rows: they were more than anybody wants one by one. */
@@ -38,11 +38,13 @@ interface Asked {
   most: number;
 }
 
-interface Row extends Omit<FeedRow, 'job' | 'seq'> {
+interface Row extends Omit<FeedRow, 'job' | 'seq' | 'xid'> {
   snapshot: string;
+  xid: string | null;
   seq: bigint | null;
   jobStatus: JobStatus;
   jobGeneration: number;
+  jobVersion: number;
   jobProgress: number;
 }
 
@@ -63,7 +65,7 @@ export async function readFeed(sql: Sql, asked: Asked): Promise<FeedWindow> {
   const until =
     upTo === undefined ? Prisma.sql`pg_current_snapshot()` : Prisma.sql`${upTo}::text::pg_snapshot`;
   const events = unseen(
-    Prisma.sql`seq, kind, job_id, generation, version, at, data->'tasks' AS tasks, NULL::smallint AS progress, xid FROM job_events`,
+    Prisma.sql`seq, kind, job_id, generation, version, at, data->'tasks' AS tasks, xid FROM job_events`,
     after,
     until,
   );
@@ -71,18 +73,18 @@ export async function readFeed(sql: Sql, asked: Asked): Promise<FeedWindow> {
     marksAfter === undefined
       ? Prisma.empty
       : Prisma.sql`UNION ALL ${unseen(
-          Prisma.sql`seq, 'progress', job_id, generation, version, at, NULL::jsonb, progress, xid FROM progress_marks`,
+          Prisma.sql`seq, 'progress', job_id, generation, 0, at, NULL::jsonb, xid FROM progress_marks`,
           marksAfter,
           until,
         )}`;
   // The job is looked up row by row: a join as a whole would read all jobs for a few events.
   const rows = await sql.$queryRaw<Row[]>`
-    SELECT s.snapshot, r.seq, r.kind, r.job_id::text AS "jobId", r.generation, r.version, r.at, r.tasks, r.progress,
-      r.owner_id AS "ownerId", r.type, r.status AS "jobStatus", r.job_generation AS "jobGeneration", r.job_progress AS "jobProgress"
+    SELECT s.snapshot, r.xid::text AS xid, r.seq, r.kind, r.job_id::text AS "jobId", r.generation, r.version, r.at, r.tasks,
+      r.owner_id AS "ownerId", r.type, r.status AS "jobStatus", r.job_generation AS "jobGeneration", r.job_version AS "jobVersion", r.job_progress AS "jobProgress"
     FROM (SELECT pg_current_snapshot()::text AS snapshot) s LEFT JOIN LATERAL (
-      SELECT e.*, j.owner_id, j.type, j.status, j.generation AS job_generation, j.progress AS job_progress
+      SELECT e.*, j.owner_id, j.type, j.status, j.generation AS job_generation, j.version AS job_version, j.progress AS job_progress
       FROM (${events} ${marks}) e CROSS JOIN LATERAL (
-        SELECT owner_id, type, status, generation, progress FROM jobs
+        SELECT owner_id, type, status, generation, version, progress FROM jobs
         WHERE id = e.job_id AND owner_id = ANY(${owners}::text[]) OFFSET 0
       ) j
       LIMIT ${most + 1}
@@ -104,11 +106,21 @@ function unseen(columns: Prisma.Sql, after: string, until: Prisma.Sql): Prisma.S
     )`;
 }
 
-function toRow({ snapshot: _snapshot, jobStatus, jobGeneration, jobProgress, seq, ...row }: Row): FeedRow {
+function toRow({
+  snapshot: _snapshot,
+  jobStatus,
+  jobGeneration,
+  jobVersion,
+  jobProgress,
+  xid,
+  seq,
+  ...row
+}: Row): FeedRow {
   return {
     ...row,
+    xid: BigInt(xid ?? 0),
     seq: seq ?? 0n,
-    job: { status: jobStatus, generation: jobGeneration, progress: jobProgress },
+    job: { status: jobStatus, generation: jobGeneration, version: jobVersion, progress: jobProgress },
   };
 }
 
@@ -119,48 +131,84 @@ export interface PresentJob {
   status: JobStatus;
   progress: number;
   version: number;
-  generation: number;
   at: Date;
 }
 
-const PRESENT = Prisma.sql`id::text AS "jobId", type, status, progress, version, generation,
+const PRESENT = Prisma.sql`id::text AS "jobId", type, status, progress, version,
   COALESCE(finished_at, started_at, created_at) AS at`;
 
+/** Jobs as they are, and who had committed when they were read. */
+export interface Present {
+  snapshot: string;
+  jobs: PresentJob[];
+}
+
 /** The owner's jobs of these ids; those that are not there, or of somebody else, are left out. */
-export async function readPresent(sql: Sql, ownerId: string, jobIds: string[]): Promise<PresentJob[]> {
-  return sql.$queryRaw`
-    SELECT ${PRESENT} FROM jobs WHERE id = ANY(${jobIds}::uuid[]) AND owner_id = ${ownerId} ORDER BY id`;
+export function readPresent(sql: Sql, ownerId: string, jobIds: string[]): Promise<Present> {
+  return present(
+    sql,
+    Prisma.sql`SELECT ${PRESENT} FROM jobs WHERE id = ANY(${jobIds}::uuid[]) AND owner_id = ${ownerId} ORDER BY id`,
+  );
 }
 
 /** The owner's open jobs, newest first, of some types or of all. */
-export async function readOpen(
+export function readOpen(
   sql: Sql,
   ownerId: string,
   types: string[] | undefined,
   limit: number,
-): Promise<PresentJob[]> {
-  return sql.$queryRaw`
+): Promise<Present> {
+  return present(
+    sql,
+    Prisma.sql`
     SELECT ${PRESENT} FROM jobs
     WHERE owner_id = ${ownerId} AND finished_at IS NULL AND (${types === undefined} OR type = ANY(${types ?? []}::text[]))
-    ORDER BY created_at DESC, id DESC LIMIT ${limit}`;
+    ORDER BY created_at DESC, id DESC LIMIT ${limit}`,
+  );
 }
 
-/** Rows of the ledger of one job of the owner, after a version and a row. */
+async function present(sql: Sql, jobs: Prisma.Sql): Promise<Present> {
+  const rows = await sql.$queryRaw<
+    (Omit<PresentJob, 'jobId'> & { snapshot: string; jobId: string | null })[]
+  >`
+    SELECT s.snapshot, j.* FROM (SELECT pg_current_snapshot()::text AS snapshot) s LEFT JOIN (${jobs}) j ON true`;
+  return {
+    snapshot: rows[0]?.snapshot ?? '',
+    jobs: rows.flatMap(({ snapshot: _snapshot, jobId, ...job }) =>
+      jobId === null ? [] : [{ jobId, ...job }],
+    ),
+  };
+}
+
+/** A snapshot in which nothing was seen. */
+export const NOTHING_SEEN = '1:1:';
+
+/**
+ * Rows of the ledger of one job of the owner that were not seen at an earlier look, however long ago that was, in the order of
+ * their numbers. Rows from before transactions were noted count as seen by any look.
+ * @param upTo reads no more than was to be seen at a later look; default: all that is there
+ */
 export async function readJobFeed(
   sql: Sql,
   ownerId: string,
   jobId: string,
-  after: { version: number; seq: bigint },
-  limit: number,
-): Promise<FeedRow[]> {
+  asked: { after: string; upTo?: string; seq: bigint; limit: number },
+): Promise<{ snapshot: string; rows: FeedRow[] }> {
+  const { after, upTo, seq, limit } = asked;
+  const until =
+    upTo === undefined ? Prisma.sql`pg_current_snapshot()` : Prisma.sql`${upTo}::text::pg_snapshot`;
   const rows = await sql.$queryRaw<Row[]>`
-    SELECT '' AS snapshot, e.seq, e.kind, e.job_id::text AS "jobId", e.generation, e.version, e.at, e.data->'tasks' AS tasks,
-      NULL::int AS progress, j.owner_id AS "ownerId", j.type, j.status AS "jobStatus", j.generation AS "jobGeneration",
-      j.progress AS "jobProgress"
-    FROM jobs j JOIN job_events e ON e.job_id = j.id
-    WHERE j.id = ${jobId}::uuid AND j.owner_id = ${ownerId} AND e.seq > ${after.seq} AND e.version > ${after.version}
-    ORDER BY e.seq LIMIT ${limit}`;
-  return rows.map(toRow);
+    SELECT s.snapshot, r.* FROM (SELECT pg_current_snapshot()::text AS snapshot) s LEFT JOIN (
+      SELECT COALESCE(e.xid::text, '1') AS xid, e.seq, e.kind, e.job_id::text AS "jobId", e.generation, e.version, e.at,
+        e.data->'tasks' AS tasks, j.owner_id AS "ownerId", j.type, j.status AS "jobStatus", j.generation AS "jobGeneration",
+        j.version AS "jobVersion", j.progress AS "jobProgress"
+      FROM jobs j JOIN job_events e ON e.job_id = j.id
+      WHERE j.id = ${jobId}::uuid AND j.owner_id = ${ownerId} AND e.seq > ${seq}
+        AND NOT pg_visible_in_snapshot(COALESCE(e.xid, '1'::xid8), ${after}::text::pg_snapshot)
+        AND pg_visible_in_snapshot(COALESCE(e.xid, '1'::xid8), ${until})
+      ORDER BY e.seq LIMIT ${limit}
+    ) r ON true ORDER BY r.seq`;
+  return { snapshot: rows[0]?.snapshot ?? '', rows: rows.filter((row) => row.seq !== null).map(toRow) };
 }
 
 /** Marks that were read by all who were to read them are deleted, oldest first, a bounded number at a time. */

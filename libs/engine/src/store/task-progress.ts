@@ -46,9 +46,9 @@ export async function reportProgress(sql: Sql, members: ProgressMember[]): Promi
         detail = COALESCE(s.detail, jobs.detail)
       FROM j JOIN summed s ON s.job_id = j.id
       WHERE jobs.id = j.id AND (COALESCE(s.gained, 0) > 0 OR s.detail IS NOT NULL)
-      RETURNING jobs.id, jobs.generation, jobs.version, jobs.progress
+      RETURNING jobs.id, jobs.generation
     ), marked AS (
-      INSERT INTO progress_marks (job_id, generation, version, progress) SELECT id, generation, version, progress FROM upj
+      INSERT INTO progress_marks (job_id, generation) SELECT id, generation FROM upj
     )
     SELECT m.id::text AS id FROM m WHERE m.job_id NOT IN (SELECT id FROM j)
       AND EXISTS (SELECT FROM jobs WHERE jobs.id = m.job_id AND jobs.status = 'active')`;

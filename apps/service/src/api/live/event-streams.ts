@@ -1,6 +1,5 @@
 import { Inject, Injectable, StreamableFile } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
-import { readJobPlace } from '@app/engine/live/job-stream.js';
 import type { LiveFilter } from '@app/engine/live/live-subscription.js';
 import { LiveUpdates } from '@app/engine/live/live-updates.js';
 import type { Principal } from '@app/platform/auth/principal.js';
@@ -53,15 +52,13 @@ export class EventStreams {
     after: string | undefined,
     reply: FastifyReply,
   ): Promise<StreamableFile | undefined> {
-    const place = after === undefined ? undefined : readJobPlace(after);
     const events = this.live.follow(
       ownerId,
       jobId,
-      place,
       (told) => stream.tell(told),
-      () => stream.finish(),
+      (failure) => (failure ? this.failed(stream, failure) : stream.finish()),
     );
-    if (place && (await events.isOver())) {
+    if (after !== undefined && (await events.goOn(after))) {
       // An EventSource that gets this does not come back.
       void reply.status(204);
       return undefined;

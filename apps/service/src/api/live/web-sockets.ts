@@ -1,7 +1,7 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
-import type { FastifyInstance } from 'fastify';
+import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { LiveUpdates } from '@app/engine/live/live-updates.js';
 import {
@@ -35,7 +35,7 @@ const SECRETS = /key|token|ticket|auth|secret|password/i;
 
 /** Tells what happens to the jobs of the caller by WebSockets on `/`. */
 @Injectable()
-export class WebSockets implements OnModuleDestroy {
+export class WebSockets implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -47,6 +47,7 @@ export class WebSockets implements OnModuleDestroy {
   private beats: NodeJS.Timeout | undefined;
 
   constructor(
+    private readonly host: HttpAdapterHost,
     private readonly credentials: Credentials,
     private readonly limit: RateLimit,
     private readonly live: LiveUpdates,
@@ -56,9 +57,10 @@ export class WebSockets implements OnModuleDestroy {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Takes the upgrades of a server. */
-  listen(server: FastifyInstance): void {
-    server.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+  /** Takes the upgrades of the server. */
+  onApplicationBootstrap(): void {
+    const server: Server = this.host.httpAdapter.getHttpServer();
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       socket.on('error', () => {});
       void this.upgrade(request, socket, head);
     });
