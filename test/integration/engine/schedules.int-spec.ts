@@ -26,6 +26,13 @@ class Plain extends Held {}
 @JobType({ name: 'test.alone', payload: Payload, exclusive: true })
 class Alone extends Held {}
 
+/** A job type that declares schedules. */
+const declaring = (...crons: object[]) => {
+  @JobType({ name: 'test.declared', payload: Payload, crons: crons as never })
+  class Declared extends Held {}
+  return Declared;
+};
+
 let database: TestDatabase;
 let redis: ReturnType<typeof testRedis>;
 let engine: TestEngine;
@@ -279,11 +286,6 @@ test('feature 34: a job of a schedule ends when it has run longer than the sched
 });
 
 test('feature 26, feature 27: schedules of the code are those of the process that was started last, and stay paused', async () => {
-  const declaring = (...crons: object[]) => {
-    @JobType({ name: 'test.declared', payload: Payload, crons: crons as never })
-    class Declared extends Held {}
-    return Declared;
-  };
   const nightly = { name: 'nightly', cron: '0 2 * * *', timezone: 'Europe/Berlin', owner: ALICE.ownerId };
   const hourly = { name: 'hourly', cron: '0 * * * *', owner: ALICE.ownerId };
   const byName = async () =>

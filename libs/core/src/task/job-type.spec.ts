@@ -159,3 +159,11 @@ describe('a job type', () => {
     expect(() => policyOf({ name: 'slow.one', attempts: 0 })).toThrow('"slow.one"');
   });
 });
+
+test.each([
+  [{ cron: '0 0 30 2 *' }, /Job type "test.crons", schedule "nightly": No date/],
+  [{ cron: '0 0 * * *', timezone: 'Mars/Base' }, /there is no time zone "Mars\/Base"/],
+])('feature 26: a declared schedule that can never be is refused at load: %j', (timing, message) => {
+  const options = { name: 'test.crons', payload: z.any(), crons: [{ name: 'nightly', ...timing }] };
+  expect(() => JobType(options)).toThrow(message);
+});
