@@ -3,6 +3,7 @@ import { measureCancelLatency } from './cancel-latency.js';
 import { measureDueTimes } from './due-times.js';
 import { measureEngine } from './engine.js';
 import { measureFairness } from './fairness.js';
+import { measureLive } from './live.js';
 
 const BENCHMARKS: Record<string, { about: string; run: () => Promise<void> }> = {
   engine: { about: 'jobs accepted and tasks drained per second, beside bare BullMQ', run: measureEngine },
@@ -10,6 +11,10 @@ const BENCHMARKS: Record<string, { about: string; run: () => Promise<void> }> = 
   fair: {
     about: 'how long a flood of one owner keeps another back, and how true an estimate is',
     run: measureFairness,
+  },
+  live: {
+    about: 'how soon a thousand sockets hear of a thousand tasks a second, and what a socket costs',
+    run: measureLive,
   },
   cancel: { about: 'how long a cancel takes to reach two workers', run: measureCancelLatency },
 };
