@@ -5,6 +5,7 @@ import { measureEngine } from './engine.js';
 import { measureSchedules } from './schedules.js';
 import { measureFairness } from './fairness.js';
 import { measureHttp } from './http.js';
+import { measureLive } from './live.js';
 
 const BENCHMARKS: Record<string, { about: string; run: () => Promise<void> }> = {
   engine: { about: 'jobs accepted and tasks drained per second, beside bare BullMQ', run: measureEngine },
@@ -18,6 +19,10 @@ const BENCHMARKS: Record<string, { about: string; run: () => Promise<void> }> = 
     run: measureHttp,
   },
   schedules: { about: 'how late the slots of 10,000 schedules fire', run: measureSchedules },
+  live: {
+    about: 'how soon a thousand sockets hear of a thousand tasks a second, and what a socket costs',
+    run: measureLive,
+  },
   cancel: { about: 'how long a cancel takes to reach two workers', run: measureCancelLatency },
 };
 

@@ -6,13 +6,6 @@ import { repositoryRoot } from '../../../scripts/local/paths.js';
 /** How many inputs there are on the list of what a service on a network gets sooner or later. */
 const INPUTS = 98;
 
-/** What is not there yet, and why. What has come is to be taken out. */
-const PENDING: Record<string, number[]> = {
-  'there are no schedules yet': [71, 72],
-  'there are no webhooks yet': [73, 74, 75, 76, 77, 79],
-  'there is no WebSocket yet': [80, 81, 82, 83, 84, 85, 86, 87, 88],
-};
-
 /** The files that have titles of tests: specs, and the tables that some of them take their titles from. */
 const sources = ['apps', 'libs', 'scripts', 'test'].flatMap((folder) =>
   readdirSync(join(repositoryRoot, folder), { recursive: true, encoding: 'utf8' })
@@ -39,11 +32,10 @@ const texts = (source: string) =>
 
 describe('the inputs', () => {
   const named = new Set(sources.flatMap((source) => texts(source).flatMap(numbersIn)));
-  const pending = Object.values(PENDING).flat();
 
-  test('are each named by the title of a test, but for those that wait for what they are about', () => {
+  test('are each named by the title of a test', () => {
     const all = Array.from({ length: INPUTS }, (_, at) => at + 1);
-    expect(all.filter((input) => !named.has(input))).toEqual(pending);
+    expect(all.filter((input) => !named.has(input))).toEqual([]);
     expect([...named].filter((input) => !all.includes(input))).toEqual([]);
   });
 

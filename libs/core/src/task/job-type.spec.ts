@@ -31,6 +31,7 @@ describe('a job type', () => {
       version: 1,
       searchable: [],
       sandbox: false,
+      crons: [],
       notify: {},
     });
   });
@@ -68,6 +69,7 @@ describe('a job type', () => {
       version: 1,
       searchable: ['project'],
       sandbox: true,
+      crons: [],
       notify: { email: ['ops@example.com'] },
     });
   });

@@ -5,6 +5,29 @@ import { openExits } from './exit-hooks.js';
 import { inTransaction } from './in-transaction.js';
 import { openNotices } from './outbox.js';
 
+/** A job that was canceled, as the processes that run it are to be told. */
+export interface CanceledJob {
+  jobId: string;
+  generation: number;
+}
+
+/** The statement that cancels jobs, as rows of {@link CanceledJob}; their tasks are left to {@link endOpenTasks}. */
+export function cancelOf(locked: Prisma.Sql, actor: string, reason: string | null): Prisma.Sql {
+  return Prisma.sql`
+    WITH l AS MATERIALIZED (${locked}), j AS (
+      UPDATE jobs j SET status = 'canceled', outcome = 'canceled', version = j.version + 1, finished_at = clock_timestamp()
+      FROM l WHERE j.id = l.id
+      RETURNING j.id, j.generation, j.version, j.exit_hook, j.status, j.error, j.finished_at, j.owner_id, j.type, j.labels,
+        j.notify
+    ), c AS (
+      INSERT INTO cancellations (job_id, generation, actor, reason) SELECT id, generation, ${actor}, ${reason} FROM j
+    ), x AS (${openExits(Prisma.sql`j`)}), o AS (${openNotices(Prisma.sql`j`)}), e AS (
+      INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
+      SELECT id, generation, version, 'job.canceled', ${actor}, ${reason} FROM j
+    )
+    SELECT id::text AS "jobId", generation FROM j`;
+}
+
 /** `repeated`: it was canceled before. `refused`: it has ended otherwise, or is past the point of no return. */
 export type Cancellation =
   { kind: 'canceled'; generation: number } | { kind: 'repeated' } | { kind: 'refused'; status: JobStatus };
@@ -21,19 +44,11 @@ export async function cancelJob(
 ): Promise<Cancellation | undefined> {
   const reason = by.reason === undefined ? null : cleanText(by.reason);
   const answer = await inTransaction<Cancellation | 'again' | undefined>(client, async (sql) => {
-    const canceled = await sql.$queryRaw<{ generation: number }[]>`
-      WITH j AS (
-        UPDATE jobs SET status = 'canceled', outcome = 'canceled', version = version + 1, finished_at = clock_timestamp()
-        WHERE id = ${jobId}::uuid AND owner_id = ${ownerId} AND status = ANY(${jobSourcesOf('cancel')}::text[])
-        RETURNING id, generation, version, exit_hook, status, error, finished_at, owner_id, type, labels, notify
-      ), c AS (
-        INSERT INTO cancellations (job_id, generation, actor, reason)
-        SELECT id, generation, ${by.actor}, ${reason} FROM j
-      ), x AS (${openExits(Prisma.sql`j`)}), o AS (${openNotices(Prisma.sql`j`)}), e AS (
-        INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
-        SELECT id, generation, version, 'job.canceled', ${by.actor}, ${reason} FROM j
-      )
-      SELECT generation FROM j`;
+    const locked = Prisma.sql`
+      SELECT id FROM jobs
+      WHERE id = ${jobId}::uuid AND owner_id = ${ownerId} AND status = ANY(${jobSourcesOf('cancel')}::text[])
+      FOR NO KEY UPDATE`;
+    const canceled = await sql.$queryRaw<CanceledJob[]>(cancelOf(locked, by.actor, reason));
     if (canceled[0]) {
       await endOpenTasks(sql, [jobId], by.actor);
       return { kind: 'canceled', generation: canceled[0].generation };

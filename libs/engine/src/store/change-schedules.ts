@@ -2,7 +2,8 @@ import { cleanText, DeclaredScheduleError, DuplicateScheduleError, stretch } fro
 import { Prisma, type PrismaClient, type Sql } from '@app/platform/prisma/database.js';
 import { isBadData } from '@app/platform/prisma/sql-errors.js';
 import { inTransaction } from './in-transaction.js';
-import { type CanceledJob, dropPending } from './jobs-of-schedules.js';
+import type { CanceledJob } from './cancel-job.js';
+import { dropPending } from './jobs-of-schedules.js';
 import { newId } from './new-id.js';
 import { SCHEDULE_COLUMNS, type ScheduleRow, type ScheduleRule, slotsOf } from './schedule-rows.js';
 import { writeSlots } from './slot-ledger.js';

@@ -1,7 +1,7 @@
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { createSchedule, drop, redefine } from './change-schedules.js';
 import { inTransaction } from './in-transaction.js';
-import type { CanceledJob } from './jobs-of-schedules.js';
+import type { CanceledJob } from './cancel-job.js';
 import { SCHEDULE_COLUMNS, type ScheduleRow, type ScheduleRule } from './schedule-rows.js';
 
 /** A schedule that a job type declares. */

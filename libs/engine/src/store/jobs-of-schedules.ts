@@ -1,13 +1,7 @@
 import type { JobStatus } from '@app/core';
 import { Prisma, type Sql } from '@app/platform/prisma/database.js';
+import { type CanceledJob, cancelOf } from './cancel-job.js';
 import { endOpenTasks } from './end-open-tasks.js';
-import { openExits } from './exit-hooks.js';
-
-/** A job that was canceled, as the processes that run it are to be told. */
-export interface CanceledJob {
-  jobId: string;
-  generation: number;
-}
 
 /** The states from which a job of a schedule can be canceled; of those, the ones in which it has not begun. */
 const CANCELABLE: JobStatus[] = ['scheduled', 'queued', 'active'];
@@ -48,23 +42,12 @@ async function cancelJobsOf(
   reason: string,
 ): Promise<CanceledJob[]> {
   if (scheduleIds.length === 0) return [];
-  const canceled = await sql.$queryRaw<CanceledJob[]>`
-    WITH l AS MATERIALIZED (
-      SELECT id FROM jobs
-      WHERE schedule_id = ANY(${scheduleIds}::uuid[]) AND schedule_id IS NOT NULL AND finished_at IS NULL
-        AND status = ANY(${statuses}::text[])
-      ORDER BY id FOR NO KEY UPDATE
-    ), j AS (
-      UPDATE jobs j SET status = 'canceled', outcome = 'canceled', version = j.version + 1, finished_at = clock_timestamp()
-      FROM l WHERE j.id = l.id
-      RETURNING j.id, j.generation, j.version, j.exit_hook
-    ), c AS (
-      INSERT INTO cancellations (job_id, generation, actor, reason) SELECT id, generation, ${actor}, ${reason} FROM j
-    ), x AS (${openExits(Prisma.sql`j`)}), e AS (
-      INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
-      SELECT id, generation, version, 'job.canceled', ${actor}, ${reason} FROM j
-    )
-    SELECT id::text AS "jobId", generation FROM j`;
+  const locked = Prisma.sql`
+    SELECT id FROM jobs
+    WHERE schedule_id = ANY(${scheduleIds}::uuid[]) AND schedule_id IS NOT NULL AND finished_at IS NULL
+      AND status = ANY(${statuses}::text[])
+    ORDER BY id FOR NO KEY UPDATE`;
+  const canceled = await sql.$queryRaw<CanceledJob[]>(cancelOf(locked, actor, reason));
   if (canceled.length > 0) await endOpenTasks(sql, canceled.map(({ jobId }) => jobId).toSorted(), actor);
   return canceled;
 }

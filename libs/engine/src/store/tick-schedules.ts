@@ -3,7 +3,8 @@ import { type Judgement, judgeSlots, type Slot, type SlotOutcome } from '@app/co
 import { Prisma, type PrismaClient, type Sql } from '@app/platform/prisma/database.js';
 import { acceptJobs, type NewJob } from './accept-jobs.js';
 import { inTransaction } from './in-transaction.js';
-import { type CanceledJob, cancelOthers, openJobsOf } from './jobs-of-schedules.js';
+import type { CanceledJob } from './cancel-job.js';
+import { cancelOthers, openJobsOf } from './jobs-of-schedules.js';
 import { countOpen } from './open-work.js';
 import { type Firing, judgeOverlap, type OverlapDecision } from './overlap.js';
 import { SCHEDULE_COLUMNS, type ScheduleRow, slotsOf } from './schedule-rows.js';
