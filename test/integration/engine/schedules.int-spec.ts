@@ -191,6 +191,15 @@ test('feature 28: of a type that runs one job at a time a slot is skipped with t
   expect(await outcomes(scheduleId)).toEqual(['skipped-overlap', 'fired', 'fired']);
 });
 
+test('a schedule that cannot be read holds up no other one', async () => {
+  const [broken, sound] = [await create(MINUTELY), await create(YEARLY)];
+  await query(`UPDATE schedules SET timezone = 'Mars/Base' WHERE id = '${broken.scheduleId}'`);
+  await Promise.all([outage(broken.scheduleId, 1), due(sound.scheduleId)]);
+  await jobOf((await rows(sound.scheduleId, 1))[0]);
+  expect(await ledger(broken.scheduleId)).toEqual([]);
+  await query(`UPDATE schedules SET timezone = 'UTC' WHERE id = '${broken.scheduleId}'`);
+});
+
 test('a paused schedule fires nothing and says what it skipped; triggered, it runs all the same', async () => {
   const { scheduleId } = await create(MINUTELY);
   const paused = await schedules.pause(ALICE.ownerId, scheduleId, {

@@ -23,6 +23,7 @@ describe('a job type', () => {
       timeoutMs: undefined,
       maxRuntimeMs: undefined,
       cancelGraceMs: 10_000,
+      crons: [],
       resumable: false,
       tag: undefined,
       exclusive: undefined,
@@ -31,7 +32,6 @@ describe('a job type', () => {
       version: 1,
       searchable: [],
       sandbox: false,
-      crons: [],
       notify: {},
     });
   });
@@ -61,6 +61,7 @@ describe('a job type', () => {
       timeoutMs: 600_000,
       maxRuntimeMs: 7_200_000,
       cancelGraceMs: 3000,
+      crons: [],
       resumable: true,
       tag: 'disk',
       exclusive: 'refuse',
@@ -69,7 +70,6 @@ describe('a job type', () => {
       version: 1,
       searchable: ['project'],
       sandbox: true,
-      crons: [],
       notify: { email: ['ops@example.com'] },
     });
   });
