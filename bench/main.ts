@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { measureCancelLatency } from './cancel-latency.js';
 import { measureDueTimes } from './due-times.js';
 import { measureEngine } from './engine.js';
+import { measureSchedules } from './schedules.js';
 import { measureFairness } from './fairness.js';
 
 const BENCHMARKS: Record<string, { about: string; run: () => Promise<void> }> = {
@@ -11,6 +12,7 @@ const BENCHMARKS: Record<string, { about: string; run: () => Promise<void> }> = 
     about: 'how long a flood of one owner keeps another back, and how true an estimate is',
     run: measureFairness,
   },
+  schedules: { about: 'how late the slots of 10,000 schedules fire', run: measureSchedules },
   cancel: { about: 'how long a cancel takes to reach two workers', run: measureCancelLatency },
 };
 
@@ -18,7 +20,7 @@ const [name = ''] = process.argv.slice(2);
 const benchmark = Object.hasOwn(BENCHMARKS, name) ? BENCHMARKS[name] : undefined;
 if (!benchmark) {
   console.error('Usage: npm run bench -- <name>\n');
-  for (const [name, { about }] of Object.entries(BENCHMARKS)) console.error(`  ${name.padEnd(8)}${about}`);
+  for (const [name, { about }] of Object.entries(BENCHMARKS)) console.error(`  ${name.padEnd(11)}${about}`);
   process.exitCode = 2;
 } else if (!existsSync('dist/apps/service/src/main.js')) {
   console.error('There is nothing to measure yet: run npm run build first.');
