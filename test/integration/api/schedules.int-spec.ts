@@ -12,6 +12,8 @@ let service: TestService;
 let [alice, bob, admin, reader]: ApiUser[] = [];
 const errorsOf = (body: { errors?: { pointer: string }[] }) => body.errors?.map(({ pointer }) => pointer);
 
+const preview = async (body: object) => (await reader!.send('POST', '/schedules/preview', body)).body;
+
 beforeAll(async () => {
   database = await createTestDatabase();
   const limits = { SCHEDULE_MIN_INTERVAL: '5s', MAX_SCHEDULES: '8' };
@@ -193,7 +195,6 @@ describe('schedules over HTTP', () => {
   });
 
   test('the next instants are shown without a schedule', async () => {
-    const preview = async (body: object) => (await reader!.send('POST', '/schedules/preview', body)).body;
     const daily = await preview({ cron: '0 12 * * *', timezone: 'Asia/Tokyo' });
     expect(daily.next).toHaveLength(5);
     expect(daily.next[0]).toMatch(/T03:00:00\.000Z$/);

@@ -26,6 +26,13 @@ class Plain extends Held {}
 @JobType({ name: 'test.alone', payload: Payload, exclusive: true })
 class Alone extends Held {}
 
+/** A job type that declares schedules. */
+const declaring = (...crons: object[]) => {
+  @JobType({ name: 'test.declared', payload: Payload, crons: crons as never })
+  class Declared extends Held {}
+  return Declared;
+};
+
 let database: TestDatabase;
 let redis: ReturnType<typeof testRedis>;
 let engine: TestEngine;
@@ -184,6 +191,15 @@ test('feature 28: of a type that runs one job at a time a slot is skipped with t
   expect(await outcomes(scheduleId)).toEqual(['skipped-overlap', 'fired', 'fired']);
 });
 
+test('a schedule that cannot be read holds up no other one', async () => {
+  const [broken, sound] = [await create(MINUTELY), await create(YEARLY)];
+  await query(`UPDATE schedules SET timezone = 'Mars/Base' WHERE id = '${broken.scheduleId}'`);
+  await Promise.all([outage(broken.scheduleId, 1), due(sound.scheduleId)]);
+  await jobOf((await rows(sound.scheduleId, 1))[0]);
+  expect(await ledger(broken.scheduleId)).toEqual([]);
+  await query(`UPDATE schedules SET timezone = 'UTC' WHERE id = '${broken.scheduleId}'`);
+});
+
 test('a paused schedule fires nothing and says what it skipped; triggered, it runs all the same', async () => {
   const { scheduleId } = await create(MINUTELY);
   const paused = await schedules.pause(ALICE.ownerId, scheduleId, {
@@ -279,11 +295,6 @@ test('feature 34: a job of a schedule ends when it has run longer than the sched
 });
 
 test('feature 26, feature 27: schedules of the code are those of the process that was started last, and stay paused', async () => {
-  const declaring = (...crons: object[]) => {
-    @JobType({ name: 'test.declared', payload: Payload, crons: crons as never })
-    class Declared extends Held {}
-    return Declared;
-  };
   const nightly = { name: 'nightly', cron: '0 2 * * *', timezone: 'Europe/Berlin', owner: ALICE.ownerId };
   const hourly = { name: 'hourly', cron: '0 * * * *', owner: ALICE.ownerId };
   const byName = async () =>

@@ -12,6 +12,8 @@ const minutes = new Slots({
   endAt: null,
 });
 
+const time = (date: Date | null | undefined) => date?.toISOString().slice(11, 16);
+
 function judge(more: Partial<DueSchedule>) {
   const { fire, stretches, next } = judgeSlots({
     slots: minutes,
@@ -25,7 +27,6 @@ function judge(more: Partial<DueSchedule>) {
     pausedUntil: undefined,
     ...more,
   });
-  const time = (date: Date | null | undefined) => date?.toISOString().slice(11, 16);
   return {
     fire: fire.map((slot) => `${time(slot.at)}${slot.catchUp ? ' catch-up' : ''}`),
     rows: stretches.map(

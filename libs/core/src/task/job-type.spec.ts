@@ -23,6 +23,7 @@ describe('a job type', () => {
       timeoutMs: undefined,
       maxRuntimeMs: undefined,
       cancelGraceMs: 10_000,
+      crons: [],
       resumable: false,
       tag: undefined,
       exclusive: undefined,
@@ -58,6 +59,7 @@ describe('a job type', () => {
       timeoutMs: 600_000,
       maxRuntimeMs: 7_200_000,
       cancelGraceMs: 3000,
+      crons: [],
       resumable: true,
       tag: 'disk',
       exclusive: 'refuse',
@@ -155,4 +157,12 @@ describe('a job type', () => {
   test('names the type in what it refuses', () => {
     expect(() => policyOf({ name: 'slow.one', attempts: 0 })).toThrow('"slow.one"');
   });
+});
+
+test.each([
+  [{ cron: '0 0 30 2 *' }, /Job type "test.crons", schedule "nightly": No date/],
+  [{ cron: '0 0 * * *', timezone: 'Mars/Base' }, /there is no time zone "Mars\/Base"/],
+])('feature 26: a declared schedule that can never be is refused at load: %j', (timing, message) => {
+  const options = { name: 'test.crons', payload: z.any(), crons: [{ name: 'nightly', ...timing }] };
+  expect(() => JobType(options)).toThrow(message);
 });

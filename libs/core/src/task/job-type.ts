@@ -2,9 +2,8 @@ import type { z } from 'zod';
 import type { JobFailure } from '../job/job-errors.js';
 import { type Backoff, DEFAULT_BACKOFF } from './backoff.js';
 import type { Json } from './clean-json.js';
-import { CronTimes } from '../schedule/cron-times.js';
+import { checkedCrons } from '../schedule/declared-cron.js';
 import type { DeclaredCron } from '../schedule/schedule.js';
-import { isTimeZone } from '../schedule/zone.js';
 import { type Duration, durationMs } from './duration.js';
 
 /** The job as its handlers see it. */
@@ -274,22 +273,6 @@ function checkedKeys(type: string, keys: string[]): string[] {
   throw new TypeError(
     `Job type "${type}": searchable has at most ${MOST_SEARCHABLE} keys: a letter, then letters, digits, "_", "." and "-".`,
   );
-}
-
-/** What can be said of a schedule without the others; the rest is checked when a worker starts. */
-function checkedCrons(type: string, crons: DeclaredCron[]): DeclaredCron[] {
-  for (const { name, cron, timezone = 'UTC' } of crons) {
-    try {
-      if (cron !== undefined) CronTimes.parse(cron);
-    } catch (error) {
-      throw new TypeError(`Job type "${type}", schedule "${name}": ${(error as Error).message}`, {
-        cause: error,
-      });
-    }
-    if (!isTimeZone(timezone))
-      throw new TypeError(`Job type "${type}", schedule "${name}": there is no time zone "${timezone}".`);
-  }
-  return crons;
 }
 
 function checkedCount(type: string, name: string, count: number): number {

@@ -19,6 +19,7 @@ import { SlotJobs } from './slot-jobs.js';
 /** Schedules in one transaction. */
 const AT_ONCE = 100;
 const LONGEST_SLEEP_MS = 1000;
+const LEAST_PAUSE_MS = 10;
 /** How long a schedule is left alone whose turn has failed, so that it does not hold up the others. */
 const ASIDE_MS = 5000;
 const FORGET_EVERY_MS = 60_000;
@@ -81,23 +82,28 @@ export class Ticker {
     while (!this.stopped) {
       this.health.sign('ticker');
       this.poked = false;
-      const more = await this.tick().catch((error: Error) => {
+      const pause = await this.tick().catch((error: Error) => {
         this.logger.warn({ reason: error.message }, 'a tick of the schedules failed');
-        return false;
+        return LONGEST_SLEEP_MS;
       });
-      if (!more) await this.sleep(await this.pause());
+      if (pause > 0) await this.sleep(pause);
     }
   }
 
-  /** One tick. True when there may be more to do at once. */
-  private async tick(): Promise<boolean> {
+  /** One tick. Answers in how many milliseconds there may be more to do. */
+  private async tick(): Promise<number> {
     await this.declared.sync();
     const now = performance.now();
     for (const [id, until] of this.aside) if (until <= now) this.aside.delete(id);
-    const looked = await this.fire({ limit: AT_ONCE, except: [...this.aside.keys()] });
+    const except = [...this.aside.keys()];
+    // Asked before a transaction is begun: most of the time nothing is due, and what is due began before the transaction.
+    const next = await nextSlotDue(this.database.main, this.types.names, except, LONGEST_SLEEP_MS);
+    this.slotsWait = next.slotsWait;
+    const looked = next.ms <= 0 || next.slotsWait ? await this.fire({ limit: AT_ONCE, except }) : 0;
     const late = await this.tellLate();
     await this.forget(now);
-    return looked >= AT_ONCE || late >= AT_ONCE;
+    // What is due and locked by others must not make this one spin.
+    return looked > 0 || late >= AT_ONCE ? 0 : Math.max(LEAST_PAUSE_MS, next.ms);
   }
 
   /** What spoils the turn of all is found by giving each a turn of its own. */
@@ -152,17 +158,6 @@ export class Ticker {
     if (now < this.forgetAt) return;
     const deleted = await deleteOldSlots(this.database.main, this.config.RETENTION, FORGET_AT_ONCE);
     if (deleted < FORGET_AT_ONCE) this.forgetAt = now + FORGET_EVERY_MS;
-  }
-
-  private async pause(): Promise<number> {
-    const except = [...this.aside.keys()];
-    try {
-      const next = await nextSlotDue(this.database.main, this.types.names, except, LONGEST_SLEEP_MS);
-      this.slotsWait = next.slotsWait;
-      return next.ms;
-    } catch {
-      return LONGEST_SLEEP_MS;
-    }
   }
 
   private sleep(ms: number): Promise<void> {

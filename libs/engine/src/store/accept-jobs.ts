@@ -176,10 +176,12 @@ async function writeJobs(
       RETURNING job_id
     ), j AS (
       INSERT INTO jobs (id, owner_id, submitted_by, type, payload_version, queue, status, failure_policy, max_attempts, resumable,
-                        finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, payload, labels, catalog, schedule_id, slot, dedupe, planning, tasks_total)
+                        finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, payload, labels, catalog, schedule_id, slot, dedupe, planning, tasks_total, created_at)
       SELECT i.id, owner_id, submitted_by, type, payload_version, queue,
              CASE WHEN run_at IS NULL THEN 'queued' ELSE 'scheduled' END, failure_policy, max_attempts, resumable,
-             finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, COALESCE(payload, 'null'::jsonb), labels, catalog, schedule_id, slot, dedupe, planning, tasks_total
+             finalize, exit_hook, run_at, expires_at, max_runtime_ms, priority, rank, COALESCE(payload, 'null'::jsonb), labels, catalog, schedule_id, slot, dedupe, planning, tasks_total,
+             -- A transaction that fires slots may have begun before the slot.
+             CASE WHEN schedule_id IS NULL THEN now() ELSE clock_timestamp() END
       FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         AS i(id uuid, owner_id text, submitted_by text, type text, payload_version int, queue text, failure_policy text,
              max_attempts smallint, resumable boolean, finalize boolean, exit_hook boolean, run_at timestamptz, expires_at timestamptz,

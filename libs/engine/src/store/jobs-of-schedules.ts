@@ -55,7 +55,7 @@ async function cancelJobsOf(
         AND status = ANY(${statuses}::text[])
       ORDER BY id FOR NO KEY UPDATE
     ), j AS (
-      UPDATE jobs j SET status = 'canceled', outcome = 'canceled', version = j.version + 1, finished_at = clock_timestamp()
+      UPDATE jobs j SET status = 'canceled', version = j.version + 1, outcome = 'canceled', finished_at = clock_timestamp()
       FROM l WHERE j.id = l.id
       RETURNING j.id, j.generation, j.version, j.exit_hook
     ), c AS (

@@ -16,11 +16,11 @@ export async function noteLateStarts(
   client: PrismaClient,
   limit: number,
 ): Promise<{ looked: number; late: LateStart[] }> {
+  const due = await client.$queryRaw<{ jobId: string }[]>`
+    SELECT job_id::text AS "jobId" FROM schedule_slots
+    WHERE check_at <= statement_timestamp() AND check_at IS NOT NULL ORDER BY check_at LIMIT ${limit}`;
+  if (due.length === 0) return { looked: 0, late: [] };
   return inTransaction(client, async (sql) => {
-    const due = await sql.$queryRaw<{ jobId: string }[]>`
-      SELECT job_id::text AS "jobId" FROM schedule_slots
-      WHERE check_at <= statement_timestamp() AND check_at IS NOT NULL ORDER BY check_at LIMIT ${limit}`;
-    if (due.length === 0) return { looked: 0, late: [] };
     // Locked before the rows of the slots are: whoever comes after finds them looked at.
     const ids = due.map(({ jobId }) => jobId).toSorted();
     await sql.$queryRaw`SELECT id FROM jobs WHERE id = ANY(${ids}::uuid[]) ORDER BY id FOR NO KEY UPDATE`;

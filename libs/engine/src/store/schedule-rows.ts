@@ -118,9 +118,14 @@ function nextOf(row: ScheduleRow): Date[] {
   if (row.nextSlot === null) return [];
   const left = row.maxRuns === null ? SHOWN : Math.max(0, row.maxRuns - row.runs);
   const after = new Date(Math.max(row.now.getTime(), row.nextSlot.getTime() - 1));
-  return slotsOf(row)
-    .after(after, Math.min(SHOWN, left))
-    .map(({ at }) => at);
+  try {
+    return slotsOf(row)
+      .after(after, Math.min(SHOWN, left))
+      .map(({ at }) => at);
+  } catch {
+    // Another process, with other time zone data, has made it.
+    return [];
+  }
 }
 
 function durationOf(ms: number | null): Duration | null {

@@ -26,8 +26,8 @@ export async function writeSlots(
 ): Promise<Set<string>> {
   if (records.length === 0) return new Set();
   const written = await sql.$queryRaw<{ id: string; slot: Date }[]>`
-    INSERT INTO schedule_slots (schedule_id, slot, until, count, outcome, triggered_by, job_id, blocked_by, note, check_at)
-    SELECT "scheduleId", slot, until, COALESCE(count, 1), outcome, "triggeredBy", "jobId", "blockedBy", note, "checkAt"
+    INSERT INTO schedule_slots (schedule_id, slot, until, count, outcome, triggered_by, job_id, blocked_by, note, check_at, decided_at)
+    SELECT "scheduleId", slot, until, COALESCE(count, 1), outcome, "triggeredBy", "jobId", "blockedBy", note, "checkAt", clock_timestamp()
     FROM jsonb_to_recordset(${JSON.stringify(records)}::jsonb)
       AS r("scheduleId" uuid, slot timestamptz, until timestamptz, count int, outcome text, "triggeredBy" text, "jobId" uuid,
         "blockedBy" uuid, note text, "checkAt" timestamptz)

@@ -42,8 +42,6 @@ export interface Tick {
 
 /** Nobody is waited for who holds a key that a job wants: other schedules are due as well. */
 const LOCK_TIMEOUT_MS = 1000;
-/** Rows that are due and locked by others must not make a ticker spin. */
-const LEAST_PAUSE_MS = 10;
 
 /**
  * Decides about every slot that is due: locks the schedules, passing by those that others hold, judges their slots by
@@ -103,7 +101,7 @@ export async function findDue(sql: Sql, types: string[], limit: number): Promise
   return rows.map(({ id }) => id);
 }
 
-/** When the next schedule is due here, in milliseconds, `most` at most, and whether any slot waits for a job to end. */
+/** In how many milliseconds the next schedule is due here, `most` at most and less than 0 when one was, and whether any slot waits for a job to end. */
 export async function nextSlotDue(
   sql: Sql,
   types: string[],
@@ -116,7 +114,8 @@ export async function nextSlotDue(
       WHERE next_at IS NOT NULL AND type = ANY(${types}::text[]) AND id <> ALL(${except}::uuid[])
       ORDER BY next_at LIMIT 1) AS ms`;
   return {
-    ms: Math.max(LEAST_PAUSE_MS, Math.min(most, next?.ms ?? most)),
+    // A timer knows no fractions, and the one before the slot would be too early.
+    ms: Math.ceil(Math.min(most, next?.ms ?? most)),
     slotsWait: next?.slotsWait ?? false,
   };
 }
