@@ -5,6 +5,7 @@ import { onDatabase } from '../../../scripts/db/database.js';
 import { ApiUser, apiUser } from '../../support/api-client.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { eventually } from '../../support/eventually.js';
+import { upgrade } from '../../support/live-client.js';
 import { testRedis } from '../../support/redis.js';
 import { serviceEnvironment, startService, type TestService } from '../../support/service.js';
 
@@ -144,6 +145,9 @@ describe('/api-keys (feature 2)', () => {
       expect([answer.status, answer.body.type]).toEqual([403, 'urn:longhaul:problem:address-not-allowed']);
       expect(JSON.stringify(answer.body)).not.toContain('10.0.0.0');
     }
+    const socketFrom = (address: string) => upgrade(user, '/', { headers: { 'x-forwarded-for': address } });
+    expect((await socketFrom('192.0.2.7')).status).toBe(101);
+    expect((await socketFrom('192.0.2.8')).status).toBe(403);
     await eventually(() =>
       expect(
         pods[0]!.log.some((line) => line.includes('"access.denied"') && line.includes(`"key:${body.keyId}"`)),

@@ -9,6 +9,7 @@ import {
   InsufficientScopeError,
   UnauthenticatedError,
 } from '@app/platform/auth/auth-errors.js';
+import { clientAddressBy } from '@app/platform/auth/client-address.js';
 import { Credentials } from '@app/platform/auth/credentials.js';
 import type { Principal } from '@app/platform/auth/principal.js';
 import { CONFIG } from '@app/platform/config/config.module.js';
@@ -44,6 +45,7 @@ export class WebSockets implements OnApplicationBootstrap, OnModuleDestroy {
     handleProtocols: (offered) => (offered.has(PROTOCOL) ? PROTOCOL : ([...offered][0] ?? false)),
   });
   private readonly open = new Set<WebSocketConnection>();
+  private readonly addressOf: (request: IncomingMessage) => string;
   private beats: NodeJS.Timeout | undefined;
 
   constructor(
@@ -55,7 +57,9 @@ export class WebSockets implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly state: ServiceState,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {}
+  ) {
+    this.addressOf = clientAddressBy(config.TRUST_PROXY);
+  }
 
   /** Takes the upgrades of the server. */
   onApplicationBootstrap(): void {
@@ -74,7 +78,7 @@ export class WebSockets implements OnApplicationBootstrap, OnModuleDestroy {
 
   private async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const requestId = requestIdOf(request);
-    const line: Record<string, unknown> = { requestId, ip: request.socket.remoteAddress };
+    const line: Record<string, unknown> = { requestId, ip: this.addressOf(request) };
     try {
       const query = this.check(request);
       const principal = await this.identify(request);
@@ -131,13 +135,10 @@ export class WebSockets implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** Who connects; undefined when it is by a ticket that does not hold. @throws when it is by nothing that does */
   private async identify(request: IncomingMessage): Promise<Principal | undefined> {
-    const { headers, socket } = request;
-    const of = { headers, ip: socket.remoteAddress ?? '', raw: request };
+    const of = { headers: request.headers, ip: this.addressOf(request), raw: request };
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
     const tickets = offered.filter((name) => name.startsWith(TICKET));
-    if (tickets.length === 0) {
-      return this.credentials.principalOf(of);
-    }
+    if (tickets.length === 0) return this.credentials.principalOf(of);
     if (tickets.length > 1) throw new AmbiguousCredentialsError();
     try {
       return await this.credentials.principalOfTicket(of, tickets[0]?.slice(TICKET.length));
