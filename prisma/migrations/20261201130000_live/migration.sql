@@ -7,7 +7,7 @@ CREATE INDEX "job_events_xid" ON "job_events"("xid");
 -- That jobs have come further, for the live feed: progress is no transition and has no place in the ledger. Deleted after
 -- some minutes.
 CREATE TABLE "progress_marks" (
-    "seq" BIGINT NOT NULL DEFAULT nextval('job_events_seq_seq'),
+    "seq" BIGSERIAL NOT NULL,
     "xid" xid8 DEFAULT pg_current_xact_id(),
     "job_id" UUID NOT NULL,
     "generation" INTEGER NOT NULL,

@@ -174,3 +174,13 @@ test('who comes back with an id that is none is told what there is', async () =>
   await alice.send('POST', `/jobs/${jobId}/cancel`);
   await client.status(jobId, 'canceled');
 });
+
+// The last: it ends one of the services.
+test('a process stops in time with open connections, and says so to each', async () => {
+  const client = await listen({ url: other.url, key: alice.key });
+  const headers = { authorization: `Bearer ${alice.key}`, accept: 'text/event-stream' };
+  const stream = await fetch(`${other.url}/events`, { headers });
+  expect(await other.stop()).toBe(0);
+  expect((await client.closed).code).toBe(1001);
+  expect(await stream.text()).toMatch(/^retry: /);
+});
