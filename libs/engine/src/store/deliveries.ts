@@ -51,7 +51,7 @@ export async function takeDueDeliveries(
       WHERE d.id = ANY(ARRAY(SELECT id FROM next WHERE nth <= ${room.perRecipient})) AND ${wanted}
       ORDER BY d.look_again_at LIMIT ${room.limit} FOR UPDATE SKIP LOCKED
     )
-    UPDATE deliveries d SET fence = d.fence + 1, attempts = d.attempts + 1, code = NULL, error = NULL,
+    UPDATE deliveries d SET fence = d.fence + 1, attempts = d.attempts + 1,
       tried_at = clock_timestamp(), look_again_at = clock_timestamp() + make_interval(secs => ${leaseMs / 1000}::float8)
     FROM due WHERE d.id = due.id
     RETURNING d.id::text AS id, d.fence, d.kind, d.owner_id AS "ownerId", d.job_id::text AS "jobId", d.recipient, d.event, d.data,
