@@ -34,7 +34,12 @@ export class Exchanges {
     return new Promise((settle, reject) => {
       const { method } = fuzz;
       const asked = request({ agent, hostname, port, method, path: addressOf(fuzz), headers }, (response) => {
-        buffer(response).then(
+        // One that tells what happens has no end; that it has begun is all that is judged.
+        if (response.headers['content-type']?.startsWith('text/event-stream')) {
+          response.once('error', () => {}).destroy();
+          return settle({ status: response.statusCode ?? 0, headers: response.headers, text: '' });
+        }
+        return buffer(response).then(
           (bytes) =>
             settle({
               status: response.statusCode ?? 0,

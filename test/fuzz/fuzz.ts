@@ -11,6 +11,10 @@ import { WriteLog } from './write-log.js';
 
 /** Faults that are told; after so many something is wrong with all of them. */
 const MOST_FAULTS = 20;
+/** In so many requests each route is asked rightly, but for those of a tag, which none has here, and of a delivery of its webhook. */
+const ENOUGH = 5000;
+const NEVER_DONE = /tags|redeliver/;
+
 /** Ids that are remembered of one kind. */
 const MOST_KNOWN = 200;
 
@@ -34,12 +38,18 @@ export interface FuzzReport {
   faults: string[];
 }
 
-const Answer = z.looseObject({ jobId: z.string().optional(), keyId: z.string().optional() });
+/** Ids that a part of an address may be, and that answers tell. */
+const IDS = ['jobId', 'keyId', 'scheduleId', 'webhookId', 'deliveryId'] as const;
+const Answer = z.looseObject(Object.fromEntries(IDS.map((name) => [name, z.string().optional()])));
 
 /** Asks an API what its own document says, rightly and wrongly, and judges each answer. */
 export class Fuzz {
   private readonly random: Random;
-  private readonly known: Known = { jobId: [], keyId: [], name: ['demo.wait', 'none'], type: ['demo.wait'] };
+  private readonly known: Known = {
+    ...Object.fromEntries(IDS.map((name) => [name, []])),
+    name: ['demo.wait', 'none'],
+    type: ['demo.wait'],
+  };
   private readonly report: FuzzReport;
 
   private constructor(
@@ -59,7 +69,7 @@ export class Fuzz {
     const [admin] = options.users as [ApiUser];
     const document = (await admin.get('/openapi.json')).body as ApiDocument;
     const exchanges = new Exchanges(options.url);
-    // Makes the key of the cursors, which is made by the first that is asked for.
+    // Makes the keys of the cursors, which are made by the first that is asked for.
     for (const limit of [1, 2]) await admin.get(`/jobs?limit=${limit}`);
     const writes = await WriteLog.open(options.databaseUrl);
     try {
@@ -86,7 +96,15 @@ export class Fuzz {
       // Each in its turn, so that none is left out.
       await this.one(nth, operations[nth % operations.length] as Operation);
     }
+    if (report.requests >= ENOUGH) report.faults.push(...this.idle());
     return report;
+  }
+
+  /** Routes that have never done what they are for, in as many requests as each must have been right once. */
+  private idle(): string[] {
+    return Object.entries(this.report.routes)
+      .filter(([name, { done }]) => done === 0 && !NEVER_DONE.test(name))
+      .map(([name, { asked }]) => `${name} was asked ${asked} times and never did what it is for`);
   }
 
   /** What is there to be found before the first request. */
@@ -132,9 +150,9 @@ export class Fuzz {
     if (method !== 'POST') return;
     // What was made can be asked for from now on.
     const made = Answer.safeParse(text === '' ? {} : JSON.parse(text));
-    for (const [name, id] of Object.entries(made.data ?? {})) {
-      const pool = name === 'jobId' || name === 'keyId' ? this.known[name] : undefined;
-      if (pool && pool.length < MOST_KNOWN && !pool.includes(id)) pool.push(id);
+    for (const name of IDS) {
+      const [id, pool] = [made.data?.[name], this.known[name]];
+      if (id !== undefined && pool && pool.length < MOST_KNOWN && !pool.includes(id)) pool.push(id);
     }
   }
 }

@@ -45,7 +45,7 @@ describe('the migrations of this repository', () => {
     const outcomes = await Promise.all([1, 2, 3].map(() => migrate(database.url)));
     expect(outcomes.flat()).toEqual(await names());
     const recorded = await select(
-      'SELECT migration_name, finished_at, rolled_back_at FROM _prisma_migrations',
+      'SELECT migration_name, finished_at, rolled_back_at FROM _prisma_migrations ORDER BY migration_name',
     );
     expect(recorded).toEqual(
       (await names()).map((name) => ({

@@ -17,8 +17,6 @@ const POLL_MS = { hinted: 1000, alone: 300 };
 const MARKS_MS = 250;
 /** After a look that has failed. */
 const RETRY_MS = 500;
-/** Until hints are asked for again that were refused. */
-const HINTS_MS = 2000;
 /** Rows of one look. More, as after an outage of the reader, are told as what there is and not one by one. */
 const MOST_ROWS = 20_000;
 
@@ -50,7 +48,6 @@ export class LiveFeed implements OnModuleDestroy {
   private poked = { events: false, marks: false };
   private failing = false;
   private stopped = false;
-  private again: NodeJS.Timeout | undefined;
   private wake = () => {};
   private loop: Promise<void> | undefined;
 
@@ -93,31 +90,20 @@ export class LiveFeed implements OnModuleDestroy {
 
   async onModuleDestroy(): Promise<void> {
     this.stopped = true;
-    clearTimeout(this.again);
     this.wake();
     await this.loop;
     for (const { joined } of this.joining.splice(0)) joined('');
   }
 
   private async run(): Promise<void> {
-    void this.listenToHints();
+    void this.hints.listen(() => {
+      this.poked = { events: true, marks: true };
+      this.wake();
+    });
     while (!this.stopped) {
       const pause = this.pause();
       if (pause > 0) await this.sleep(pause);
       else await this.look();
-    }
-  }
-
-  /** Redis may refuse it for a while; the feed does without meanwhile. */
-  private async listenToHints(): Promise<void> {
-    try {
-      await this.hints.listen(() => {
-        this.poked = { events: true, marks: true };
-        this.wake();
-      });
-    } catch (error) {
-      this.logger.warn({ reason: (error as Error).message }, 'the live feed gets no hints');
-      this.again = setTimeout(() => void this.listenToHints(), HINTS_MS).unref();
     }
   }
 

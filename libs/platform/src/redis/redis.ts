@@ -11,6 +11,9 @@ import { replaceWhenSilent } from './replace-when-silent.js';
 const reconnectDelay = (tries: number) =>
   Math.min(50 * 2 ** Math.min(tries, 5), 1000) * (0.5 + Math.random() / 2);
 
+/** After this a channel that was refused is asked for again. */
+const ASK_AGAIN_MS = 1000;
+
 /** A connection that waits for Redis to come back, as blocking readers and subscribers need. */
 export function patientOptions(url: string): RedisOptions & { url: string } {
   return { url, maxRetriesPerRequest: null, retryStrategy: reconnectDelay, enableReadyCheck: true };
@@ -58,6 +61,9 @@ export class Redis implements OnModuleDestroy {
   private readonly commands: RedisConnection;
   private readonly lent: RedisConnection[] = [];
   private subscriber: RedisConnection | undefined;
+  private readonly unheard = new Set<string>();
+  private askingAgain: NodeJS.Timeout | undefined;
+  private closed = false;
   private readonly handlers = new Map<string, (message: string) => void>();
 
   constructor(
@@ -112,20 +118,18 @@ export class Redis implements OnModuleDestroy {
     return this.lend(patientOptions(this.config.REDIS_URL), 'consumer');
   }
 
-  /** Listens to a channel, now and after every reconnect. Messages that are not JSON objects are dropped. */
+  /**
+   * Listens to a channel, now and after every reconnect; what Redis refuses is asked for again. Settles when it was asked for
+   * once. Messages that are not JSON objects are dropped.
+   */
   async subscribe(channel: string, handle: (message: Record<string, unknown>) => void): Promise<void> {
     this.subscriber ??= this.openSubscriber();
     this.handlers.set(this.key(channel), (text) => {
       const message = parseObject(text);
       if (message) handle(message);
     });
-    // Not awaited while Redis is away: ioredis keeps the command and subscribes when it is back.
-    const subscribed = this.subscriber.subscribe(this.key(channel));
-    if (this.ready) await subscribed;
-    else
-      subscribed.catch((error: Error) =>
-        this.logger.warn({ channel, reason: error.message }, 'not subscribed'),
-      );
+    // Else it is asked for when the connection is there.
+    if (this.ready) await this.askFor(this.subscriber, [this.key(channel)]);
   }
 
   /**
@@ -148,6 +152,8 @@ export class Redis implements OnModuleDestroy {
   }
 
   async onModuleDestroy(): Promise<void> {
+    this.closed = true;
+    clearTimeout(this.askingAgain);
     for (const client of [this.subscriber, this.commands, ...this.lent]) client?.disconnect();
   }
 
@@ -158,9 +164,31 @@ export class Redis implements OnModuleDestroy {
   }
 
   private openSubscriber(): RedisConnection {
-    const subscriber = connect(patientOptions(this.config.REDIS_URL), 'subscriber', this.logger);
+    // Of a subscription that it repeats by itself and that is refused, ioredis tells nobody but the process, which that ends.
+    const options = { ...patientOptions(this.config.REDIS_URL), autoResubscribe: false };
+    const subscriber = connect(options, 'subscriber', this.logger);
     subscriber.on('message', (channel: string, text: string) => this.handlers.get(channel)?.(text));
+    subscriber.on('ready', () => void this.askFor(subscriber, [...this.handlers.keys()]));
     return subscriber;
+  }
+
+  /** One by one: a channel that is refused does not keep the others from being heard. */
+  private async askFor(subscriber: RedisConnection, channels: string[]): Promise<void> {
+    const asked = await Promise.allSettled(channels.map((channel) => subscriber.subscribe(channel)));
+    for (const [nth, channel] of channels.entries()) {
+      const answer = asked[nth];
+      if (answer?.status === 'fulfilled') this.unheard.delete(channel);
+      else if (!this.closed && !this.unheard.has(channel)) {
+        this.unheard.add(channel);
+        this.logger.warn({ channel, reason: (answer?.reason as Error).message }, 'not subscribed');
+      }
+    }
+    if (this.unheard.size === 0 || this.closed) return;
+    clearTimeout(this.askingAgain);
+    this.askingAgain = setTimeout(
+      () => void this.askFor(subscriber, [...this.unheard]),
+      ASK_AGAIN_MS,
+    ).unref();
   }
 
   private key(name: string): string {
