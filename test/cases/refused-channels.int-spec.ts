@@ -66,8 +66,8 @@ test('C11 channels that are forbidden cost no connections, and cancels are heard
   await alice.until(jobId, ['completed']);
   expect(await listening()).toBe(0);
   // The connection of who listens is lost meanwhile, and comes back to a refusal.
-  const [, id] =
-    /^id=(\d+) /.exec((await clients()).find((line) => line.includes('longhaul-subscriber')) ?? '') ?? [];
+  const line = (await clients()).find((text) => text.includes('longhaul-subscriber'));
+  const id = /^id=(\d+) /.exec(line ?? '')?.[1];
   await admin.call('CLIENT', 'KILL', 'ID', id ?? '');
   await eventually(async () => expect((await clients()).length).toBe(before));
   await allow('&*');

@@ -174,21 +174,24 @@ export class Redis implements OnModuleDestroy {
 
   /** One by one: a channel that is refused does not keep the others from being heard. */
   private async askFor(subscriber: RedisConnection, channels: string[]): Promise<void> {
-    const asked = await Promise.allSettled(channels.map((channel) => subscriber.subscribe(channel)));
-    for (const [nth, channel] of channels.entries()) {
-      const answer = asked[nth];
-      if (answer?.status === 'fulfilled') this.unheard.delete(channel);
-      else if (!this.closed && !this.unheard.has(channel)) {
-        this.unheard.add(channel);
-        this.logger.warn({ channel, reason: (answer?.reason as Error).message }, 'not subscribed');
-      }
-    }
+    await Promise.all(channels.map((channel) => this.ask(subscriber, channel)));
     if (this.unheard.size === 0 || this.closed) return;
     clearTimeout(this.askingAgain);
     this.askingAgain = setTimeout(
       () => void this.askFor(subscriber, [...this.unheard]),
       ASK_AGAIN_MS,
     ).unref();
+  }
+
+  private async ask(subscriber: RedisConnection, channel: string): Promise<void> {
+    try {
+      await subscriber.subscribe(channel);
+      this.unheard.delete(channel);
+    } catch (error) {
+      if (this.closed || this.unheard.has(channel)) return;
+      this.unheard.add(channel);
+      this.logger.warn({ channel, reason: (error as Error).message }, 'not subscribed');
+    }
   }
 
   private key(name: string): string {
