@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Transaction } from '@app/core';
-import type { PrismaClient } from '@app/platform/prisma/database.js';
+import type { Database, PrismaClient } from '@app/platform/prisma/database.js';
 import { acceptJobs } from '@app/engine/store/accept-jobs.js';
 import { cancelJob } from '@app/engine/store/cancel-job.js';
 import { commitEffect, StaleFenceError } from '@app/engine/store/commit-effect.js';
 import { endFinalization, takeDueFinalizations } from '@app/engine/store/finalization.js';
+import { JobQueries } from '@app/engine/store/job-queries.js';
+import { resolveJob } from '@app/engine/store/resolve-job.js';
 import { deleteOldJobs } from '@app/engine/store/retention.js';
 import { retryJob } from '@app/engine/store/retry-job.js';
 import { failOverdueJobs, rescheduleJob, startDueJobs, takeDueJobs } from '@app/engine/store/timed-jobs.js';
@@ -212,7 +214,14 @@ describe('retention', () => {
     const tick = () => deleteOldJobs(one, 48 * 3_600_000, 100, 2);
     expect(await tick()).toBe(0);
     expect(await one.task.count({ where: { jobId: large.jobId } })).toBe(3);
+    // Not as its owner, and not as an administrator, who acts for whoever owns it.
     expect(await retry(one, large.jobId)).toBeUndefined();
+    const queries = new JobQueries({ main: one } as Database);
+    expect(await queries.ownerOf(large.jobId)).toBeUndefined();
+    expect(await queries.ownerOf(small.jobId)).toBe(OWNER);
+    const resolution = { status: 'failed', reason: 'x' } as const;
+    expect(await resolveJob(one, large.jobId, resolution, 'key:admin')).toBeUndefined();
+    expect(await resolveJob(one, small.jobId, resolution, 'key:admin')).toMatchObject({ kind: 'refused' });
     expect(await tick()).toBe(0);
     expect(await tick()).toBe(1);
     expect(await one.job.count({ where: { id: large.jobId } })).toBe(0);

@@ -33,10 +33,10 @@ interface StopRow {
 export class JobQueries {
   constructor(private readonly database: Database) {}
 
-  /** Whose a job is; undefined when there is none of that id. */
+  /** Whose a job is; undefined when there is none of that id, or retention is deleting it, which nobody owns any more. */
   async ownerOf(jobId: string): Promise<string | undefined> {
     const rows = await this.database.main.$queryRaw<{ ownerId: string }[]>`
-      SELECT owner_id AS "ownerId" FROM jobs WHERE id = ${jobId}::uuid`;
+      SELECT owner_id AS "ownerId" FROM jobs WHERE id = ${jobId}::uuid AND owner_id <> ''`;
     return rows[0]?.ownerId;
   }
 

@@ -42,7 +42,7 @@ export async function resolveJob(
       SELECT owner_id AS "ownerId" FROM j`;
     if (ended) return { kind: 'resolved', ...ended };
     const [job] = await sql.$queryRaw<{ status: JobStatus }[]>`
-      SELECT status FROM jobs WHERE id = ${jobId}::uuid`;
+      SELECT status FROM jobs WHERE id = ${jobId}::uuid AND owner_id <> ''`;
     return job && { kind: 'refused', status: job.status };
   });
 }
