@@ -85,7 +85,7 @@ export function cancel(model: Model, jobId: string): unknown {
   note(job, 'job.canceled');
   job.receipts.push(job.generation);
   endOpen(job);
-  return { kind: 'canceled', generation: job.generation };
+  return { kind: 'canceled', jobId, generation: job.generation };
 }
 
 /** Opens a failed or canceled job in a new generation, in which only what did not complete is run. */

@@ -168,8 +168,11 @@ export class Jobs {
     if (!canceled) return undefined;
     if (canceled.kind === 'refused') return canceled;
     this.live.poke();
-    // Published first, and not waited for: the row is committed, so the message is only for speed.
-    if (canceled.kind === 'canceled') void this.bus.publish({ jobId, generation: canceled.generation });
+    // Published first, and not waited for: the row is committed, so the message is only for speed. With the id as it is
+    // stored, for whoever asks may have written it in capitals.
+    if (canceled.kind === 'canceled') {
+      void this.bus.publish({ jobId: canceled.jobId, generation: canceled.generation });
+    }
     const job = await this.queries.find(ownerId, jobId);
     return job && { kind: 'canceled', job };
   }

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { JobType, type TaskContext, type TaskView } from '@app/core';
+import { Redis } from '@app/platform/redis/redis.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
 import { eventually } from '../../support/eventually.js';
@@ -84,6 +85,16 @@ describe('a cancel', () => {
     expect(aborted).not.toEqual(expect.arrayContaining([other.taskIds[0]]));
     expect((await api.jobs.find('alice', other.jobId))?.status).toBe('active');
     await cancel(api, other.jobId);
+  });
+
+  test('by an id in capitals is told to the processes by the id that they know', async () => {
+    const told: unknown[] = [];
+    await api.app.get(Redis).subscribe('cancel', ({ jobId }) => told.push(jobId));
+    const { jobId, taskIds } = await start(api);
+    await cancel(api, jobId.toUpperCase());
+    await untilStopped(jobId);
+    expect(aborted).toEqual(expect.arrayContaining(taskIds));
+    await eventually(() => expect(told).toEqual([jobId]));
   });
 
   test('is found by the heartbeat when its message is lost (feature 17)', async () => {

@@ -53,7 +53,7 @@ describe('canceling a job', () => {
       ending(tasks[2]!, 'retrying', { delayMs: 60_000 }),
       ending(tasks[3]!, 'paused'),
     );
-    expect(await cancel(one, jobId)).toEqual({ kind: 'canceled', generation: 1 });
+    expect(await cancel(one, jobId)).toEqual({ kind: 'canceled', jobId, generation: 1 });
     expect(await jobRow(one, jobId)).toMatchObject({
       status: 'canceled',
       outcome: 'canceled',

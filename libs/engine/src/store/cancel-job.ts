@@ -30,7 +30,7 @@ export function cancelOf(locked: Prisma.Sql, actor: string, reason: string | nul
 
 /** `repeated`: it was canceled before. `refused`: it has ended otherwise, or is past the point of no return. */
 export type Cancellation =
-  { kind: 'canceled'; generation: number } | { kind: 'repeated' } | { kind: 'refused'; status: JobStatus };
+  ({ kind: 'canceled' } & CanceledJob) | { kind: 'repeated' } | { kind: 'refused'; status: JobStatus };
 
 /**
  * Cancels a job of an owner: from the commit on it is `canceled`, none of its tasks starts, and nothing that a
@@ -51,7 +51,7 @@ export async function cancelJob(
     const canceled = await sql.$queryRaw<CanceledJob[]>(cancelOf(locked, by.actor, reason));
     if (canceled[0]) {
       await endOpenTasks(sql, [jobId], by.actor);
-      return { kind: 'canceled', generation: canceled[0].generation };
+      return { kind: 'canceled', ...canceled[0] };
     }
     const [job] = await sql.$queryRaw<{ status: JobStatus }[]>`
       SELECT status FROM jobs WHERE id = ${jobId}::uuid AND owner_id = ${ownerId}`;
