@@ -93,7 +93,7 @@ describe('a handler', () => {
       if (status === 'failed') expect(readable(error?.message ?? '')).toBe(true);
       const [task] = (await engine.jobs.tasks('alice', jobId, { limit: 1 })) ?? [];
       expect(JSON.stringify(task?.result ?? null)).not.toContain('\\u0000');
-      expect((await engine.jobs.page('alice', { limit: 1 }))[0]?.jobId).toBe(jobId);
+      expect((await engine.jobs.page('alice', { limit: 1 })).jobs[0]?.jobId).toBe(jobId);
     },
   );
 

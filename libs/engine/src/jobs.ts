@@ -33,7 +33,7 @@ import { type Acceptance, acceptJobs, type NewJob } from './store/accept-jobs.js
 import { AcceptLanes } from './store/accept-lanes.js';
 import { type KeyUse, lookUpKey } from './store/idempotency-keys.js';
 import { cancelJob } from './store/cancel-job.js';
-import { JobQueries, newJobView } from './store/job-queries.js';
+import { type JobPage, JobQueries, newJobView } from './store/job-queries.js';
 import { type EventCursor, type LedgerEvent, readLedger } from './store/read-ledger.js';
 import type { JobCursor, JobFilter } from './store/listed-jobs.js';
 import { type Resolution, resolveJob } from './store/resolve-job.js';
@@ -127,13 +127,19 @@ export class Jobs {
     return this.queries.find(ownerId, jobId);
   }
 
-  /** The owner's jobs that a filter lets through, newest first, after a cursor. */
-  page(ownerId: string, page: { limit: number; filter?: JobFilter; after?: JobCursor }): Promise<Job[]> {
+  /**
+   * The owner's jobs that a filter lets through, newest first, after a cursor.
+   * @throws {ListTooWideError} when too many would have to be looked at, as with two filters that hardly a job fits both of
+   */
+  page(ownerId: string, page: { limit: number; filter?: JobFilter; after?: JobCursor }): Promise<JobPage> {
     return this.queries.page(ownerId, page.limit, page.filter, page.after);
   }
 
-  /** The jobs of all owners that a filter lets through, for an administrator: newest first, after a cursor. */
-  pageOfAll(page: { limit: number; filter?: JobFilter; after?: JobCursor }): Promise<Job[]> {
+  /**
+   * The jobs of all owners that a filter lets through, for an administrator: newest first, after a cursor.
+   * @throws {ListTooWideError}
+   */
+  pageOfAll(page: { limit: number; filter?: JobFilter; after?: JobCursor }): Promise<JobPage> {
     return this.queries.pageOfAll(page.limit, page.filter, page.after);
   }
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Job } from '@app/core';
+import { onDatabase } from '../../../scripts/db/database.js';
 import { type ApiUser, apiUser } from '../../support/api-client.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { testRedis } from '../../support/redis.js';
@@ -171,6 +172,48 @@ describe('a cursor (feature 3)', () => {
     for (const { status, body } of await Promise.all(asked)) {
       expect([status, body.errors?.[0]?.pointer, body.jobs]).toEqual([400, '/cursor', undefined]);
     }
+  });
+});
+
+describe('a page (feature 3)', () => {
+  test('ends before its time when its jobs are large, and goes on with the next one', async () => {
+    const carol = await apiUser(service, 'carol');
+    const kibs = [100, 3000, ...Array.from({ length: 20 }, () => 250)];
+    await onDatabase(database.url, (client) =>
+      client.query(
+        `INSERT INTO jobs (id, owner_id, submitted_by, type, queue, status, outcome, failure_policy, max_attempts, resumable,
+           finalize, payload, created_at, finished_at)
+         SELECT gen_random_uuid(), 'carol', 'key:test', 'demo.wait', 'default', 'failed', 'failed', 'fail-fast', 1, false,
+           false, jsonb_build_object('kib', kib, 'text', repeat('x', kib * 1024)), now() - nth * interval '1 s', now()
+         FROM unnest($1::int[]) WITH ORDINALITY AS k(kib, nth)`,
+        [kibs],
+      ),
+    );
+    const pages: number[][] = [];
+    for (let cursor = ''; cursor !== 'null';) {
+      const { body } = await carol.get(`/jobs?limit=200&status=failed${cursor && `&cursor=${cursor}`}`);
+      pages.push(body.jobs.map(({ payload }: { payload: { kib: number } }) => payload.kib));
+      cursor = String(body.nextCursor);
+    }
+    expect(pages.flat()).toEqual(kibs);
+    expect(pages.map((page) => page.length)).toEqual([2, 9, 9, 2]);
+  });
+
+  test('that Postgres does not find in time is refused, where two filters may need any number of jobs', async () => {
+    await onDatabase(database.url, async (client) => {
+      await client.query('BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE');
+      try {
+        const { status, body } = await alice.get('/jobs?status=failed&type=demo.wait');
+        expect([status, body.type, body.errors[0].pointer]).toEqual([
+          400,
+          'urn:longhaul:problem:validation-error',
+          '/from',
+        ]);
+      } finally {
+        await client.query('ROLLBACK');
+      }
+    });
+    expect((await alice.get('/jobs?status=failed&type=demo.wait')).status).toBe(200);
   });
 });
 

@@ -138,7 +138,7 @@ describe('a job', () => {
     expect(times.every((time) => time instanceof Date)).toBe(true);
     expect(times.map(Number)).toEqual(times.map(Number).toSorted((a, b) => a - b));
     expect(await engine.jobs.find('bob', job.jobId)).toBeUndefined();
-    expect((await engine.jobs.page('alice', { limit: 1 }))[0]?.jobId).toBe(job.jobId);
+    expect((await engine.jobs.page('alice', { limit: 1 })).jobs[0]?.jobId).toBe(job.jobId);
   });
 
   test('with the policy continue runs all its tasks before it fails (feature 12)', async () => {

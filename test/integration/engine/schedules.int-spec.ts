@@ -85,7 +85,7 @@ beforeAll(async () => {
 afterEach(async () => {
   const made = await schedules.page(ALICE.ownerId, { limit: 200 });
   for (const { scheduleId } of made) await schedules.remove(ALICE.ownerId, scheduleId, ALICE);
-  for (const job of await engine.jobs.page(ALICE.ownerId, { limit: 200 })) {
+  for (const job of (await engine.jobs.page(ALICE.ownerId, { limit: 200 })).jobs) {
     await engine.jobs.cancel(ALICE.ownerId, job.jobId, ALICE);
   }
 });

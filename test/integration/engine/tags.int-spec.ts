@@ -105,7 +105,10 @@ describe('tags (feature 29)', () => {
     expect([asked.tag, moved.tag]).toEqual(['disk', 'gpu']);
     await completed(holder, [moved]);
     expect(await holder.jobs.find('alice', asked.jobId)).toMatchObject({ status: 'queued', tag: 'disk' });
-    expect((await holder.jobs.page('alice', { limit: 2 })).map((job) => job.tag)).toEqual(['gpu', 'disk']);
+    expect((await holder.jobs.page('alice', { limit: 2 })).jobs.map((job) => job.tag)).toEqual([
+      'gpu',
+      'disk',
+    ]);
     for (const tag of ['moon', 'default', 'Disk']) {
       await expect(submit(holder, 'test.untagged', { tag })).rejects.toMatchObject({
         issues: [{ pointer: '/tag', message: 'No job type declares this tag. Known: disk, gpu, tape.' }],

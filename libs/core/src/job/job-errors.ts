@@ -71,3 +71,13 @@ export class IdempotencyMismatchError extends Error {
     super('This Idempotency-Key was used before with another body.');
   }
 }
+
+/** A list would take too long to read: too many jobs fit one of its filters and not the others. */
+export class ListTooWideError extends Error {
+  override readonly name = 'ListTooWideError';
+  constructor() {
+    super(
+      'Too many jobs would have to be looked at for this list. Narrow it by time (from, to), or use one filter.',
+    );
+  }
+}

@@ -3,7 +3,8 @@ import type { CancelReceipt, Job, JobFailure, TaskSummary } from '@app/core';
 import { Database, Prisma, type Sql } from '@app/platform/prisma/database.js';
 import type { NewJob } from './accept-jobs.js';
 import { DEFAULT_QUEUE } from './dispatch.js';
-import { type JobCursor, type JobFilter, listedJobs, listedJobsOfAll } from './listed-jobs.js';
+import { isBounded, type JobCursor, type JobFilter, listedJobs, listedJobsOfAll } from './listed-jobs.js';
+import { withinTime } from './within-time.js';
 
 type Reader = Pick<Sql, '$queryRaw'>;
 
@@ -19,6 +20,12 @@ interface JobRow extends Omit<Job, 'tasks' | 'cancelReceipt' | 'error'> {
   cancelReason: string | null;
 }
 
+/** Jobs of a list, newest first, as many as were asked for unless they are large; and whether there are more. */
+export interface JobPage {
+  jobs: Job[];
+  more: boolean;
+}
+
 interface StopRow {
   jobId: string;
   taskId: string;
@@ -27,6 +34,20 @@ interface StopRow {
   stoppedAt: Date | null;
   fencedAt: Date | null;
 }
+
+/** Bytes of what is told of the jobs of a page, after which it ends: one job may have some 256 KiB of payload. */
+const MOST_BYTES = 2 * 1024 * 1024;
+
+const COLUMNS = Prisma.sql`
+  j.id::text AS "jobId", j.owner_id AS "ownerId", j.submitted_by AS "submittedBy", j.type, NULLIF(j.queue, ${DEFAULT_QUEUE}) AS tag, j.status, j.progress, j.detail, j.version, j.generation,
+  j.failure_policy AS "failurePolicy", j.max_attempts AS attempts, j.priority, COALESCE(j.labels, '{}'::jsonb) AS labels, j.payload, j.result,
+  CASE WHEN j.status = 'failed' THEN j.error END AS error, j.planning, j.tasks_total AS total,
+  j.tasks_completed AS completed, j.tasks_failed AS failed, j.tasks_canceled AS canceled,
+  j.run_at AS "runAt", j.expires_at AS "expiresAt", j.schedule_id::text AS "scheduleId", j.slot, j.created_at AS "createdAt", j.started_at AS "startedAt", j.finished_at AS "finishedAt",
+  c.requested_at AS "requestedAt", c.actor AS "cancelActor", c.reason AS "cancelReason"`;
+const SOURCE = Prisma.sql`FROM jobs j LEFT JOIN cancellations c ON c.job_id = j.id AND c.generation = j.generation`;
+/** Of the parts of a job that may be large. */
+const SIZE = Prisma.sql`(octet_length(j.payload::text) + COALESCE(octet_length(j.result::text), 0))`;
 
 /** Reads jobs for their owners. Nothing but whose a job is can be asked without an owner. */
 @Injectable()
@@ -48,16 +69,20 @@ export class JobQueries {
     return (await this.select(Prisma.sql`j.owner_id = ${ownerId} AND j.id = ${jobId}::uuid`, 1, sql))[0];
   }
 
-  /** The owner's jobs that a filter lets through, newest first. */
-  async page(ownerId: string, limit: number, filter: JobFilter = {}, after?: JobCursor): Promise<Job[]> {
-    // As an array, so that the rows are looked up by it whatever the planner thinks of them.
-    const where = Prisma.sql`j.id = ANY(ARRAY(${listedJobs(ownerId, limit, filter, after)}))`;
-    return this.select(where, limit);
+  /**
+   * The owner's jobs that a filter lets through, newest first.
+   * @throws {ListTooWideError}
+   */
+  page(ownerId: string, limit: number, filter: JobFilter = {}, after?: JobCursor): Promise<JobPage> {
+    return this.pageOf(listedJobs(ownerId, limit + 1, filter, after), limit, filter);
   }
 
-  /** The jobs of all owners that a filter lets through, newest first, for administrators. */
-  async pageOfAll(limit: number, filter: JobFilter = {}, after?: JobCursor): Promise<Job[]> {
-    return this.select(Prisma.sql`j.id = ANY(ARRAY(${listedJobsOfAll(limit, filter, after)}))`, limit);
+  /**
+   * The jobs of all owners that a filter lets through, newest first, for administrators.
+   * @throws {ListTooWideError}
+   */
+  pageOfAll(limit: number, filter: JobFilter = {}, after?: JobCursor): Promise<JobPage> {
+    return this.pageOf(listedJobsOfAll(limit + 1, filter, after), limit, filter);
   }
 
   /** The tasks of a job after a position, or undefined when the owner has no such job. */
@@ -82,17 +107,38 @@ export class JobQueries {
     return owned.length === 0 ? undefined : tasks;
   }
 
+  /** @param ids of one job more than a page has, which tells whether there is a next one */
+  private async pageOf(ids: Prisma.Sql, limit: number, filter: JobFilter): Promise<JobPage> {
+    const read = async (sql: Reader) => {
+      // As an array, so that the rows are looked up by it whatever the planner thinks of them. The order of the inner
+      // select stays: the outer one only leaves out what would make the page too large.
+      const found = await sql.$queryRaw<(JobRow & { fits: boolean; more: boolean })[]>`
+        SELECT * FROM (
+          SELECT ${COLUMNS}, COALESCE(sum(${SIZE}) OVER (newest ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) < ${MOST_BYTES} AS fits,
+            lead(true, 1, false) OVER newest AS more
+          ${SOURCE} WHERE j.id = ANY(ARRAY(${ids}))
+          WINDOW newest AS (ORDER BY j.created_at DESC, j.id DESC)
+          ORDER BY j.created_at DESC, j.id DESC
+        ) p WHERE fits`;
+      const rows = found.slice(0, limit);
+      return {
+        jobs: await this.withReceipts(
+          rows.map(({ fits: _fits, more: _more, ...row }) => row),
+          sql,
+        ),
+        more: rows.at(-1)?.more ?? false,
+      };
+    };
+    return isBounded(filter) ? read(this.database.main) : withinTime(this.database.main, read);
+  }
+
   private async select(where: Prisma.Sql, limit: number, sql: Reader = this.database.main): Promise<Job[]> {
     const rows = await sql.$queryRaw<JobRow[]>`
-      SELECT j.id::text AS "jobId", j.owner_id AS "ownerId", j.submitted_by AS "submittedBy", j.type, NULLIF(j.queue, ${DEFAULT_QUEUE}) AS tag, j.status, j.progress, j.detail, j.version, j.generation,
-        j.failure_policy AS "failurePolicy", j.max_attempts AS attempts, j.priority, COALESCE(j.labels, '{}'::jsonb) AS labels, j.payload, j.result,
-        CASE WHEN j.status = 'failed' THEN j.error END AS error, j.planning, j.tasks_total AS total,
-        j.tasks_completed AS completed, j.tasks_failed AS failed, j.tasks_canceled AS canceled,
-        j.run_at AS "runAt", j.expires_at AS "expiresAt", j.schedule_id::text AS "scheduleId", j.slot, j.created_at AS "createdAt", j.started_at AS "startedAt", j.finished_at AS "finishedAt",
-        c.requested_at AS "requestedAt", c.actor AS "cancelActor", c.reason AS "cancelReason"
-      FROM jobs j LEFT JOIN cancellations c ON c.job_id = j.id AND c.generation = j.generation
-      WHERE ${where}
-      ORDER BY j.created_at DESC, j.id DESC LIMIT ${limit}`;
+      SELECT ${COLUMNS} ${SOURCE} WHERE ${where} ORDER BY j.created_at DESC, j.id DESC LIMIT ${limit}`;
+    return this.withReceipts(rows, sql);
+  }
+
+  private async withReceipts(rows: JobRow[], sql: Reader): Promise<Job[]> {
     const canceled = rows.filter((row) => row.requestedAt !== null);
     const stops =
       canceled.length === 0

@@ -1,4 +1,4 @@
-import { isFinalJobStatus, type JobStatus } from '@app/core';
+import { isFinalJobStatus, JOB_STATUSES, type JobStatus } from '@app/core';
 import { Prisma } from '@app/platform/prisma/database.js';
 
 /** Where a page of jobs goes on: after the job of this time and id. */
@@ -23,9 +23,22 @@ export interface JobFilter {
 /** Ordered scans in one statement. Beyond that a list is looked at row by row. */
 const MOST_BRANCHES = 60;
 
+const OPEN_STATUSES = JOB_STATUSES.filter((status) => !isFinalJobStatus(status));
+
 const IN_UTC = Prisma.sql`AT TIME ZONE 'UTC'`;
 /** The time as the index of all jobs has it, which no other list may be read from. */
 const ALL_TIMES = Prisma.sql`(j.created_at ${IN_UTC})`;
+
+/**
+ * Whether a list is read in its order from one index, so that a page costs what it has. With another filter all that the
+ * first lets through may be looked at for a single page, and so may the open jobs for some of their states.
+ */
+export function isBounded({ statuses = [], types, tags, labels = {} }: JobFilter): boolean {
+  const open = new Set(statuses.filter((status) => !isFinalJobStatus(status)));
+  const someOpen = open.size > 0 && open.size < OPEN_STATUSES.length;
+  const filters = [statuses.length > 0, types !== undefined, tags !== undefined].filter(Boolean).length;
+  return filters + Object.keys(labels).length <= 1 && !someOpen;
+}
 
 /** The ids of an owner's jobs, newest first. */
 export function listedJobs(
@@ -65,8 +78,8 @@ export function listedJobsOfAll(limit: number, filter: JobFilter, after: JobCurs
 
 /**
  * The times and ids of an owner's jobs, newest first. Each combination of values is a scan of its own that one index gives in
- * order, so that it stops after `limit` rows at any depth; what they find is merged. An index cannot give the
- * order of two values at once.
+ * order; what they find is merged. With one filter it stops after `limit` rows at any depth. With several it goes on
+ * until `limit` of what the index gives fit the others too, which may be never (see {@link isBounded}).
  */
 function pageOf(
   owner: Prisma.Sql,

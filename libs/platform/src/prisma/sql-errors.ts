@@ -39,6 +39,11 @@ export function isLockTimeout(error: unknown): boolean {
   return sqlState(error) === '55P03';
 }
 
+/** Whether a statement was given up because it took longer than it may. */
+export function isTimeLimit(error: unknown): boolean {
+  return sqlState(error) === '57014';
+}
+
 /** Whether the values were at fault (classes 22 and 23), so that no repetition can succeed. */
 export function isBadData(error: unknown): boolean {
   const state = sqlState(error);

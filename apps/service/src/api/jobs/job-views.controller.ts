@@ -45,13 +45,11 @@ export class JobViewsController {
     }
     const list = ['jobs', principal.ownerId, filter, ...(asked === undefined ? [] : [asked])];
     const after = cursor === undefined ? {} : { after: await this.cursors.readJob(list, cursor) };
-    // One more than asked for tells whether there is a next page.
-    const page = { limit: limit + 1, filter, ...after };
-    const found = await (asked === ALL_OWNERS
+    const page = { limit, filter, ...after };
+    const { jobs, more } = await (asked === ALL_OWNERS
       ? this.jobs.pageOfAll(page)
       : this.jobs.page(asked ?? principal.ownerId, page));
-    const jobs = found.slice(0, limit);
-    const last = found.length > limit ? jobs.at(-1) : undefined;
+    const last = more ? jobs.at(-1) : undefined;
     return { jobs, nextCursor: last ? await this.cursors.afterJob(list, last) : null };
   }
 

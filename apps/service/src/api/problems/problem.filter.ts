@@ -6,6 +6,7 @@ import {
   DuplicateScheduleError,
   IdempotencyMismatchError,
   InvalidJobError,
+  ListTooWideError,
   QuotaExceededError,
 } from '@app/core';
 import {
@@ -87,6 +88,8 @@ export function toProblem(error: unknown): Problem {
     return more.errors ? problemOfIssues(slug, more.errors) : problemOf(slug, message, more);
   }
   if (error instanceof InvalidJobError) return problemOfIssues(error.code, error.issues);
+  if (error instanceof ListTooWideError)
+    return problemOfIssues('validation-error', [{ pointer: '/from', message: error.message }]);
   if (error instanceof IdempotencyMismatchError) return problemOf('idempotency-mismatch', error.message);
   if (error instanceof QuotaExceededError) return problemOf('quota-exceeded', error.message);
   if (error instanceof DuplicateJobError)
