@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { KeysInMemory, noTickets } from '../../../../test/support/keys-in-memory.js';
 import type { ApiKeyStore } from '../prisma/api-key-store.js';
+import { createApiKey } from './api-key.js';
 import { AddressNotAllowedError } from './auth-errors.js';
 import { Credentials } from './credentials.js';
 import { findPrincipal } from './principal.js';
@@ -69,5 +70,25 @@ describe('a principal of an earlier request still holds', () => {
     jest.advanceTimersByTime(3_000);
     keys.find = () => Promise.reject(new Error('no database'));
     await expect(credentials.stillHolds(principal)).rejects.toThrow('no database');
+  });
+});
+
+describe('many made-up keys from one address (input 23)', () => {
+  test('are not all looked up, while keys that were right before are', async () => {
+    const right = keys.add(['admin']).text;
+    const unseen = keys.add(['admin']).text;
+    const ask = (text: string) => credentials.principalOf({ headers: { 'x-api-key': text }, ip: '10.0.0.1' });
+    await ask(right);
+    jest.advanceTimersByTime(3_000);
+    keys.queries = [];
+    const flood = Array.from({ length: 2000 }, () => ask(createApiKey().text).catch((error) => error));
+    const again = ask(right);
+    expect(new Set((await Promise.all(flood)).map(({ name }) => name))).toEqual(
+      new Set(['UnauthenticatedError', 'TooManyFailuresError']),
+    );
+    expect((await again).ownerId).toBe('ann');
+    // A hundred at once, a hundred in turn, and the one that is known.
+    expect(keys.queries).toHaveLength(201);
+    expect((await ask(unseen)).ownerId).toBe('ann');
   });
 });

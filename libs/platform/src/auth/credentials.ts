@@ -9,9 +9,10 @@ import {
   TooManyFailuresError,
   UnauthenticatedError,
 } from './auth-errors.js';
+import { DoubtfulKeys } from './doubtful-keys.js';
 import { FailedCredentials } from './failed-credentials.js';
 import type { JwtVerifier } from './jwt-verifier.js';
-import { isWithin } from './networks.js';
+import { isWithin, placeOf } from './networks.js';
 import { type Principal, setPrincipal } from './principal.js';
 
 /** Injection token of what verifies JSON web tokens; null where none are taken. */
@@ -39,6 +40,7 @@ export interface CredentialRequest {
 export class Credentials {
   private readonly cache = new Map<string, { record: ApiKeyRecord; until: number }>();
   private readonly failures = new FailedCredentials();
+  private readonly doubtful = new DoubtfulKeys(this.failures);
 
   constructor(
     private readonly keys: ApiKeyStore,
@@ -54,7 +56,7 @@ export class Credentials {
   async principalOf(request: CredentialRequest): Promise<Principal> {
     const credential = credentialOf(request);
     const parts = parseApiKey(credential);
-    const record = parts && (await this.findRight(parts.id, hashSecret(parts.secret)));
+    const record = parts && (await this.findRight(parts.id, hashSecret(parts.secret), request.ip));
     const principal = record ? ofKey(record) : await this.tokens?.verify(credential);
     if (!principal) throw this.failure(request);
     // Before anything else is looked at: the log is to tell who was refused.
@@ -88,12 +90,16 @@ export class Credentials {
   }
 
   private failure({ ip = '' }: CredentialRequest): Error {
-    const wait = this.failures.note(ip);
+    const wait = this.failures.note(placeOf(ip));
     return wait === undefined ? new UnauthenticatedError(true) : new TooManyFailuresError(wait);
   }
 
-  private async findRight(id: string, hash: string): Promise<ApiKeyRecord | undefined> {
-    const record = await this.find(id, hash);
+  private async findRight(id: string, hash: string, ip = ''): Promise<ApiKeyRecord | undefined> {
+    const known = this.cache.get(id);
+    const look = () => this.find(id, hash);
+    // One that was right before may be asked for as often as that is needed.
+    const isKnown = known !== undefined && isSame(hash, known.record.secretHash);
+    const record = await (isKnown ? look() : this.doubtful.lookUp(placeOf(ip), look));
     // Compared for an unknown id too, so that the time of the answer does not tell which ids exist.
     const right = isSame(hash, record?.secretHash ?? hashSecret(''));
     return right && holds(record) ? record : undefined;

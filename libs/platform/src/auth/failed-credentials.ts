@@ -25,4 +25,12 @@ export class FailedCredentials {
     seen.count++;
     return seen.count > MOST ? Math.ceil((seen.until - now) / 1000) : undefined;
   }
+
+  /** The seconds to wait if one more failure than so many others were one too many, or undefined. Notes nothing. */
+  waitWith(address: string, others: number): number | undefined {
+    const now = performance.now();
+    const seen = this.counts.get(address);
+    const { count, until } = seen && seen.until > now ? seen : { count: 0, until: now + WINDOW_MS };
+    return count + others >= MOST ? Math.ceil((until - now) / 1000) : undefined;
+  }
 }

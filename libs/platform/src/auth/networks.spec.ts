@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { isNetwork, isWithin } from './networks.js';
+import { isNetwork, isWithin, placeOf } from './networks.js';
 
 describe('a network', () => {
   test.each([
@@ -57,4 +57,15 @@ describe('an address', () => {
   ])('%s is within %j: %s', (address, networks, within) => {
     expect(isWithin(address, networks)).toBe(within);
   });
+});
+
+test.each([
+  ['10.0.0.1', '10.0.0.2', false],
+  ['10.0.0.1', '::ffff:10.0.0.1', true],
+  ['2001:db8:0:1::7', '2001:db8:0:1:ffff::1', true],
+  ['2001:db8:0:1::7', '2001:db8:0:2::7', false],
+  ['::1', '::2', true],
+  ['', 'unknown', false],
+])('whether %s and %s are one place that wrong credentials come from: %p', (one, other, same) => {
+  expect(placeOf(one) === placeOf(other)).toBe(same);
 });

@@ -23,6 +23,16 @@ export function isWithin(address: string, networks: readonly string[]): boolean 
   });
 }
 
+/**
+ * What counts as one place that requests come from: an address of IPv4, and of IPv6 the network of 64 bits, of which one
+ * customer has all addresses. A text that is no address is a place of its own.
+ */
+export function placeOf(address: string): string {
+  if (!ipaddr.isValid(address)) return address;
+  const found = ipaddr.process(address);
+  return found instanceof ipaddr.IPv6 ? `${found.parts.slice(0, 4).join(':')}::/64` : found.toString();
+}
+
 function parseNetwork(text: string): Network | undefined {
   // The library also takes 0x7f.1 and 010.0.0.1, by which people mean different addresses.
   const [address = '', bits, ...more] = text.split('/');
