@@ -13,7 +13,7 @@ interface DocumentedOperation {
   requestBody?: {
     content: Record<string, { schema: Schema; examples?: Record<string, { value: unknown }> }>;
   };
-  responses: Record<string, { content?: Record<string, { schema?: Schema }> }>;
+  responses: Record<string, { headers?: object; content?: Record<string, { schema?: Schema }> }>;
 }
 
 /** The document of the API, as far as requests are made of it. */

@@ -15,6 +15,23 @@ const Problem = z.object({
   instance: z.string(),
 });
 
+/** Headers that tell something of an answer, of which the document has to know. */
+const TELLING = [
+  'location',
+  'idempotency-replayed',
+  'etag',
+  'retry-after',
+  'www-authenticate',
+  'x-request-id',
+];
+/** Not in each of the answers that may have it. */
+const SOMETIMES = ['idempotency-replayed'];
+
+/** The head of the request is too large, which is said before anybody knows for which route it is. */
+const TOO_LONG = 431;
+
+type Response = Operation['responses'][string];
+
 /** Judges answers by the document that the service gives of itself. */
 export class AnswerCheck {
   private readonly schemas = new Map<Schema, z.ZodType>();
@@ -23,25 +40,20 @@ export class AnswerCheck {
 
   /** What is wrong with an answer, in words. */
   faultsOf(request: FuzzRequest, answer: Exchange): string[] {
-    const { operation, method, address } = request;
+    const { operation, method } = request;
     const { status, headers } = answer;
     const faults = status >= 500 ? [`${status}`] : [];
     if (headers['x-request-id'] === undefined) faults.push('no X-Request-Id');
     if (method === 'HEAD' || method === 'OPTIONS') return faults;
     if (status >= 400) faults.push(...problemFaults(answer));
-    const documented = method === operation.method && address === undefined;
-    if (!documented || status >= 400) return faults;
-    return [...faults, ...this.bodyFaults(operation, answer)];
+    if (status === TOO_LONG || !hasComeToItsRoute(request)) return faults;
+    const response = operation.responses[status];
+    if (!response) return [...faults, `${status} is not documented`];
+    faults.push(...headerFaults(response, answer));
+    return status >= 400 ? faults : [...faults, ...this.bodyFaults(response, answer)];
   }
 
-  /** Whether the document has this status for a request that has come to its route. */
-  isDocumented({ operation }: FuzzRequest, status: number): boolean {
-    return Object.hasOwn(operation.responses, status);
-  }
-
-  private bodyFaults({ responses }: Operation, { status, text, headers }: Exchange): string[] {
-    const response = responses[status];
-    if (!response) return [`${status} is not documented`];
+  private bodyFaults(response: Response, { text, headers }: Exchange): string[] {
     const schema = response.content?.['application/json']?.schema;
     if (!schema) return [];
     if (!headers['content-type']?.startsWith('application/json')) return ['an answer that is no JSON'];
@@ -60,6 +72,23 @@ export class AnswerCheck {
     this.schemas.set(schema, made);
     return made;
   }
+}
+
+/** Whether a request was for the route of its operation, whatever else was wrong with it. */
+export function hasComeToItsRoute({ operation, method, path, address }: FuzzRequest): boolean {
+  // Without an id, or with dots in its place, it is another address.
+  const isPlain = Object.values(path).every((id) => id !== '' && !id.includes('..'));
+  return method === operation.method && address === undefined && isPlain;
+}
+
+function headerFaults({ headers: documented = {} }: Response, { headers }: Exchange): string[] {
+  const names = Object.keys(documented).map((name) => name.toLowerCase());
+  const unknown = TELLING.filter((name) => headers[name] !== undefined && !names.includes(name));
+  const absent = names.filter((name) => headers[name] === undefined && !SOMETIMES.includes(name));
+  return [
+    ...unknown.map((name) => `${name} is not documented`),
+    ...absent.map((name) => `${name} is documented and absent`),
+  ];
 }
 
 function problemFaults({ status, headers, text }: Exchange): string[] {

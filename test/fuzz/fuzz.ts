@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ApiUser } from '../support/api-client.js';
 import { type ApiDocument, type Operation, operationsOf } from './api-document.js';
-import { AnswerCheck } from './check-answer.js';
+import { AnswerCheck, hasComeToItsRoute } from './check-answer.js';
 import { type Exchange, Exchanges } from './exchange.js';
 import { addressOf, type FuzzRequest, validRequest } from './fuzz-request.js';
 import { MUTATIONS } from './mutations.js';
@@ -141,13 +141,14 @@ export class Fuzz {
     }
   }
 
-  private count({ operation, method }: FuzzRequest, { status, text }: Exchange): void {
-    const route = this.report.routes[operation.name];
-    if (!route) return;
+  private count(request: FuzzRequest, { status, text }: Exchange): void {
+    const route = this.report.routes[request.operation.name];
+    // What went elsewhere says nothing of this route.
+    if (!route || !hasComeToItsRoute(request)) return;
     route.asked++;
     if (status >= 300) return;
     route.done++;
-    if (method !== 'POST') return;
+    if (request.method !== 'POST') return;
     // What was made can be asked for from now on.
     const made = Answer.safeParse(text === '' ? {} : JSON.parse(text));
     for (const name of IDS) {

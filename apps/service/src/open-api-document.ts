@@ -22,6 +22,15 @@ const OPTIONAL_BODIES = [
 /** Reads of a job that are answered with 304 when nothing has changed. */
 const TAGGED = ['get /jobs/{jobId}', 'get /jobs/{jobId}/progress', 'get /jobs/{jobId}/status'];
 
+/** What is made, and has an address that the answer names. */
+const MADE: Record<string, string> = {
+  'post /jobs': 'job',
+  'post /schedules': 'schedule',
+  'post /schedules/{scheduleId}/trigger': 'job',
+  'post /webhooks': 'webhook',
+  'post /api-keys': 'key',
+};
+
 /** Answers with server-sent events too. */
 const STREAMED = 'get /jobs/{jobId}/events';
 
@@ -79,8 +88,8 @@ function finishOperation(name: string, operation: Operation): void {
   if (name.includes('/health/')) responses['503'] = { description: 'It is not.' };
   for (const [status, response] of Object.entries(responses)) {
     const headers: Part = { ...response.headers, 'X-Request-Id': REQUEST_ID };
-    if (status === '201') {
-      headers['Location'] = text('The address of the job.');
+    if (status === '201' && name in MADE) headers['Location'] = text(`The address of the ${MADE[name]}.`);
+    if (status === '201' && name === 'post /jobs') {
       headers['Idempotency-Replayed'] = text('`true`: the job of an earlier request with this key.');
     }
     if (status === '200' && TAGGED.includes(name)) headers['ETag'] = text('Of the job as it is.');

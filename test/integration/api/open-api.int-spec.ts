@@ -189,6 +189,29 @@ describe('the document of the API (feature 5)', () => {
     }
   });
 
+  test('has the headers that tell of an answer where they are sent, and nowhere else', async () => {
+    const named = (header: string) =>
+      operations.flatMap(([name, { responses }]) =>
+        Object.entries(responses).flatMap(([status, { headers }]) =>
+          header in headers ? [`${name} ${status}`] : [],
+        ),
+      );
+    const located: string[] = [];
+    // The trial call of a webhook would be one.
+    const making = operations.filter(([name, { responses }]) => responses['201'] && !name.endsWith('/test'));
+    for (const [name, { requestBody }] of making) {
+      const [example] = Object.values(requestBody?.content['application/json']?.examples ?? {});
+      const { status, headers } = await send(name, example?.value, {}, '', await targetOf(name));
+      expect([name, status]).toEqual([name, 201]);
+      const address = headers.get('location');
+      if (address === null) continue;
+      located.push(`${name} 201`);
+      await admin.send('DELETE', address);
+    }
+    expect(named('Location').toSorted()).toEqual(located.toSorted());
+    expect(named('Idempotency-Replayed')).toEqual(['post /jobs 201']);
+  }, 30_000);
+
   test('has examples that are accepted as they stand', async () => {
     const sent: string[] = [];
     for (const [name, { requestBody }] of operations) {
