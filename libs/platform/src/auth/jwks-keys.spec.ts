@@ -51,6 +51,17 @@ describe('the keys of an identity provider', () => {
     expect(provider.requests).toBe(3);
   });
 
+  test('are not asked for by a new key soon after an answer: until then that is no key of theirs, and not unknown', async () => {
+    const keys = keysWith({ cooldown: 3_600_000 });
+    await find(keys);
+    await provider.addKey('rotated', 'ES256');
+    expect(await find(keys, 1)).toBe(NONE);
+    await provider.down();
+    expect([await find(keys, 1), await find(keys)]).toEqual([NONE, 'found']);
+    await provider.up();
+    expect(provider.requests).toBe(1);
+  });
+
   test('are asked for again after their time, while those that are known serve', async () => {
     const keys = keysWith({ fresh: 0, cooldown: 0 });
     await find(keys);
@@ -97,9 +108,11 @@ describe('an answer that has no keys', () => {
     ['never begins', () => {}],
   ])(
     'because it %s leaves it open who is right, is told in the log, and takes nothing away',
-    async (_what, instead) => {
+    async (what, instead) => {
       const log: string[] = [];
-      const keys = keysWith({ timeout: 500, retry: 0, cooldown: 0 }, log);
+      // Of use only where there is no answer, and long enough for one that is good.
+      const timeout = what.startsWith('never') ? 2_000 : 20_000;
+      const keys = keysWith({ timeout, retry: 0, cooldown: 0 }, log);
       provider.instead = instead;
       expect(await find(keys)).toBe('unavailable');
       expect(provider.requests).toBe(1);
@@ -112,5 +125,6 @@ describe('an answer that has no keys', () => {
       await provider.addKey('second', 'ES256');
       expect([await find(keys, 1), await find(keys)]).toEqual(['unavailable', 'found']);
     },
+    30_000,
   );
 });

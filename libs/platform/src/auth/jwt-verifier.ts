@@ -12,8 +12,8 @@ const FORM = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 /** How far the clock of who makes tokens may be off, in seconds. */
 const TOLERANCE_S = 60;
-/** The latest moment that a Date can hold, in seconds. */
-const LATEST_S = 8.64e12;
+/** How far ahead the end of a token may be, in seconds: nobody means a hundred years, but the same number in milliseconds. */
+const LONGEST_LIFE_S = 100 * 366 * 86_400;
 
 /** Tells right JSON web tokens from wrong ones, by our settings alone. */
 export class JwtVerifier {
@@ -57,9 +57,9 @@ export class JwtVerifier {
 
   /** The claim for which a token is refused that is signed, in time, of our issuer and for us. */
   private wrongClaim(payload: JWTPayload, typ: string | undefined): string | undefined {
-    const latest = Date.now() / 1000 + TOLERANCE_S;
-    if (payload.iat !== undefined && payload.iat > latest) return 'iat';
-    if (!(payload.exp !== undefined && payload.exp <= LATEST_S)) return 'exp';
+    const now = Date.now() / 1000;
+    if (payload.iat !== undefined && payload.iat > now + TOLERANCE_S) return 'iat';
+    if (!(payload.exp !== undefined && payload.exp <= now + LONGEST_LIFE_S)) return 'exp';
     if (this.settings.JWT_TYPE === 'JWT' && !isAccessToken(payload, typ)) return 'typ';
     const owner = payload[this.settings.JWT_OWNER_CLAIM];
     return typeof owner === 'string' && isKeyName(owner) ? undefined : this.settings.JWT_OWNER_CLAIM;
