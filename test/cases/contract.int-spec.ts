@@ -259,7 +259,7 @@ describe('while Redis is away', () => {
     ];
     expect(accepted.status).toBe(201);
     expect(asked.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
-    expect(performance.now() - began).toBeLessThan(5000);
+    expect(performance.now() - began).toBeLessThan(15_000);
     link.heal();
     expect((await alice.until(accepted.body.jobId, undefined, { timeout: 30_000 })).status).toBe('completed');
   });

@@ -147,9 +147,13 @@ describe('a list', () => {
         await erin.send('DELETE', `/jobs/${jobId}`);
       }
     })();
-    const pages = await pagesOf(erin, 'status=failed,canceled&limit=100');
-    walk.abort();
-    await meanwhile;
+    const pages: Job[][] = [];
+    try {
+      pages.push(...(await pagesOf(erin, 'status=failed,canceled&limit=100')));
+    } finally {
+      walk.abort();
+      await meanwhile;
+    }
     const seen = pages.flat().map(({ jobId }) => jobId);
     expect(new Set(seen).size).toBe(seen.length);
     const walked = new Set(seen);

@@ -3,7 +3,9 @@ import { type JobHandler, JobType, type TaskView } from '@app/core';
 import { z } from 'zod';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { ALICE, startEngine, type TestEngine } from '../support/engine.js';
+import { eventually } from '../support/eventually.js';
 import { testRedis } from '../support/redis.js';
+import { SmtpSink } from '../support/smtp-sink.js';
 
 function cyclic(): object {
   const value: { self?: object; name: string } = { name: 'cyclic' };
@@ -57,18 +59,26 @@ class Odd implements JobHandler<{ throws?: string; returns?: string }> {
 
 let database: TestDatabase;
 let engine: TestEngine;
+let sink: SmtpSink;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  engine = await startEngine({ databaseUrl: database.url, redis: testRedis(), jobTypes: [Odd] });
+  sink = await SmtpSink.start();
+  engine = await startEngine({
+    databaseUrl: database.url,
+    redis: testRedis(),
+    jobTypes: [Odd],
+    env: { SMTP_URL: sink.url, MAIL_FROM: 'jobs@longhaul.example', NOTICE_RETRY: '10ms', MAIL_RATE: '100' },
+  });
 });
 afterAll(async () => {
   await engine?.stop();
+  await sink?.stop();
   await database?.drop();
 });
 
-const run = async (payload: { throws?: string; returns?: string }) => {
-  const { job } = await engine.jobs.submit({ type: 'case.odd', payload }, ALICE);
+const run = async (payload: { throws?: string; returns?: string }, email: string[] = []) => {
+  const { job } = await engine.jobs.submit({ type: 'case.odd', payload, notify: { email } }, ALICE);
   return engine.ended(job.jobId);
 };
 /** Texts that a person can read, and Postgres can keep. */
@@ -77,10 +87,14 @@ const readable = (text: string) =>
 
 describe('a handler', () => {
   test.each(Object.keys(THROWN))(
-    'C43: that throws %s fails its job with a reason that can be read',
+    'C43: that throws %s fails its job with a reason that can be read, of which there is one mail',
     async (throws) => {
-      const { status, error } = await run({ throws });
+      const to = `${throws.replaceAll(' ', '-')}@example.com`;
+      const { jobId, status, error } = await run({ throws }, [to]);
       expect(status).toBe('failed');
+      await eventually(() => expect(sink.for(to)).toHaveLength(1));
+      expect(sink.for(to)[0]?.subject).toContain(jobId);
+      expect(readable(sink.for(to)[0]?.text ?? '')).toBe(true);
       expect([error?.message, readable(error?.message ?? '')]).toEqual([error?.message, true]);
     },
   );
@@ -99,5 +113,7 @@ describe('a handler', () => {
 
   test('C43: of all that, the worker is as well as before', async () => {
     expect((await run({})).status).toBe('completed');
+    for (const { to } of sink.taken) expect([to, sink.for(to).length]).toEqual([to, 1]);
+    expect(sink.taken).toHaveLength(Object.keys(THROWN).length);
   });
 });

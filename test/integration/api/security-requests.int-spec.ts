@@ -88,8 +88,8 @@ describe('methods, queries and addresses', () => {
     const { status, text } = await tested().raw(
       `POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n${rest}`,
     );
-    expect([400, 401]).toContain(status);
-    if (status === 400) expect(text).toContain('application/problem+json');
+    expect(status).toBe(400);
+    expect(text).toContain('application/problem+json');
   });
 
   test('input 61: nothing that is sent makes a line of a log of its own', async () => {
@@ -126,6 +126,6 @@ describe('methods, queries and addresses', () => {
     const text = await readAll(socket);
     clearInterval(slowly);
     expect(text).toMatch(/^HTTP\/1.1 408 /);
-    expect(performance.now() - began).toBeLessThan(6000);
-  }, 15_000);
+    expect(performance.now() - began).toBeLessThan(20_000);
+  }, 30_000);
 });

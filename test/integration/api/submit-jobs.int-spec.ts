@@ -203,7 +203,7 @@ describe('submitting', () => {
 
   test('again with its Idempotency-Key gives the first job also when its time has passed', async () => {
     const headers = { 'idempotency-key': 'timed-1' };
-    const timed = { ...short, runAt: new Date(Date.now() + 500).toISOString() };
+    const timed = { ...short, runAt: new Date(Date.now() + 3000).toISOString() };
     const first = await alice.send('POST', '/jobs', timed, headers);
     expect(first.status).toBe(201);
     await alice.until(first.body.jobId);
@@ -221,7 +221,7 @@ describe('submitting', () => {
 
   test('C53: a key is kept for 24 hours, though its job is deleted before, and is free after them', async () => {
     const headers = { 'idempotency-key': 'kept-1' };
-    const runAt = new Date(Date.now() + 400).toISOString();
+    const runAt = new Date(Date.now() + 3000).toISOString();
     const timed = { type: 'demo.wait', payload: { durationMs: 1 }, runAt, numTask: 2 };
     const first = await alice.send('POST', '/jobs', timed, headers);
     const { jobId } = first.body;
