@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocket, type ClientOptions } from 'ws';
 import { eventually } from './eventually.js';
 
@@ -117,8 +116,8 @@ export async function upgrade(
   });
   const taken = once(socket, 'open').then(async () => {
     const closed = once(socket, 'close').then(([code]: unknown[]) => Number(code));
-    // Who is let in stays open.
-    const code = await Promise.race([closed, delay(500, undefined)]);
+    // Who is let in is told something, and who is not is told nothing.
+    const code = await Promise.race([closed, once(socket, 'message').then(() => undefined)]);
     socket.terminate();
     return { status: 101, headers: {}, ...(code === undefined ? {} : { code }) };
   });

@@ -56,7 +56,7 @@ async function openPage(at: string): Promise<Page> {
   const page = await browser.newPage();
   await page.goto(at);
   await page.addScriptTag({
-    content: `${examples.join('\n')}\nvar told = [], sockets = [];\n// So that one can be cut.\nWebSocket = class extends WebSocket { constructor(...given) { super(...given); sockets.push(this); } };\n var getTicket = () => fetch('/ticket').then((answer) => answer.text());`,
+    content: `${examples.join('\n')}\nvar told = [], sockets = [], failing = 0;\n// So that one can be cut.\nWebSocket = class extends WebSocket { constructor(...given) { super(...given); sockets.push(this); } };\n var getTicket = () => failing-- > 0 ? Promise.reject(new Error('away')) : fetch('/ticket').then((answer) => answer.text());`,
   });
   return page;
 }
@@ -68,7 +68,7 @@ interface Told {
 const toldOn = (page: Page) => page.evaluate('told') as Promise<Told[]>;
 const job = { type: 'demo.wait', payload: { durationMs: 300, steps: 2 } };
 
-test('a page hears of a job by a WebSocket, also after its connection was cut', async () => {
+test('a page hears of a job by a WebSocket, also after its connection was cut and its next ticket failed', async () => {
   const page = await openPage(origin);
   await page.evaluate(`listen('${service.url}', getTicket, (message) => told.push(message))`);
   await eventually(async () => expect((await toldOn(page))[0]?.event).toBe('subscribed'));
@@ -78,7 +78,7 @@ test('a page hears of a job by a WebSocket, also after its connection was cut', 
       .map(({ data }) => data.status);
   const first = await alice.submit(job);
   await eventually(async () => expect(await statuses(first.jobId)).toContain('completed'));
-  await page.evaluate(`sockets.at(-1).close()`);
+  await page.evaluate(`failing = 1; sockets.at(-1).close()`);
   const second = await alice.submit(job);
   await alice.until(second.jobId);
   await eventually(async () => expect(await statuses(second.jobId)).toContain('completed'), {
@@ -98,6 +98,15 @@ test('a page follows one job by an EventSource until its end', async () => {
     .filter(({ event }) => event === 'job-update')
     .map(({ data }) => data.status);
   expect([told[0], told.at(-1)]).toEqual(['queued', 'completed']);
+}, 60_000);
+
+test('a page that follows a job which is not there gives up', async () => {
+  const page = await openPage(origin);
+  const outcome = await page.evaluate(`
+    const waits = setTimeout;
+    setTimeout = (run, ms, ...given) => waits(run, ms / 100, ...given);
+    follow('${service.url}', '019a0000-0000-7000-8000-000000000000', getTicket, () => {}).catch(({ message }) => message)`);
+  expect(outcome).toMatch(/cannot be had/);
 }, 60_000);
 
 test('input 80: a page of another origin gets nothing', async () => {

@@ -23,6 +23,7 @@ CREATE TABLE "live_tickets" (
     "hash" TEXT NOT NULL,
     "owner_id" TEXT NOT NULL,
     "actor" TEXT NOT NULL,
+    "key_id" TEXT,
     "scopes" TEXT[],
     "credential_expires_at" TIMESTAMPTZ(3),
     "expires_at" TIMESTAMPTZ(3) NOT NULL,

@@ -9,6 +9,16 @@ const JOBS = 500;
 /** How long the clients may take to hear the end of it all. */
 const HEARING_MS = 20_000;
 
+/** Rows of these kinds made a state of a job or of a task; of others nobody is told. */
+const TOLD = [
+  ...['scheduled', 'rescheduled', 'queued', 'active', 'finalizing', 'completed', 'failed', 'canceled'].map(
+    (status) => `job.${status}`,
+  ),
+  ...['active', 'completed', 'failed', 'retrying', 'paused', 'queued', 'canceled'].map(
+    (status) => `tasks.${status}`,
+  ),
+];
+
 /** Events that every client is to hear, by their names: what the ledger has, told apart. */
 async function happened(world: World): Promise<Set<string>> {
   const rows = await world.query<{
@@ -19,10 +29,10 @@ async function happened(world: World): Promise<Set<string>> {
   }>(`
     SELECT e.job_id::text AS "jobId", e.version, e.kind, t.task
     FROM job_events e LEFT JOIN LATERAL jsonb_array_elements(e.data->'tasks') t(task) ON true
-    WHERE e.kind NOT IN ('job.exited', 'job.finalize-overdue', 'tasks.planned')`);
+    WHERE e.kind IN (${TOLD.map((kind) => `'${kind}'`).join(', ')})`);
   return new Set(
     rows.map(({ jobId, version, kind, task }) => {
-      const [what = '', status = ''] = kind.split('.');
+      const [what = '', status = ''] = kind.replace('rescheduled', 'scheduled').split('.');
       if (what === 'job') return nameOf({ event: 'job-update', data: { jobId, version, status } });
       const { id: taskId = '', attempt } = typeof task === 'string' ? { id: task } : { ...task };
       const data = { jobId, taskId, status, ...(attempt === undefined ? {} : { attempt }) };

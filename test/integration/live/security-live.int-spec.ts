@@ -125,6 +125,49 @@ describe('the upgrade', () => {
     expect(answers.filter(({ code }) => code === undefined)).toHaveLength(1);
   });
 
+  test('input 83: a ticket holds no longer than the key that it was made with', async () => {
+    const [revoked, expired] = await Promise.all([apiUser(service, 'erin'), apiUser(service, 'erin')]);
+    const tickets = [await ticketOf(revoked), await ticketOf(expired)];
+    await admin.send('DELETE', `/api-keys/${idOf(revoked)}`);
+    await query(`UPDATE api_keys SET expires_at = now() WHERE id = '${idOf(expired)}'`);
+    for (const ticket of tickets)
+      expect(await upgrade({ url: service.url }, '/', {}, protocols(ticket))).toMatchObject({ code: 4401 });
+  });
+
+  test('input 85: a frame without a mask behind a bad ticket ends nothing but its connection', async () => {
+    const socket = connectTcp(Number(new URL(service.url).port), '127.0.0.1');
+    socket.on('error', () => {});
+    const gone = once(socket, 'close');
+    socket.write(
+      `GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n` +
+        `Sec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}\r\nSec-WebSocket-Protocol: ${protocols('x').join(', ')}\r\n\r\n`,
+    );
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(String(answer)).toMatch(/^HTTP\/1.1 101 /);
+    socket.write(Buffer.from([0x81, 2, ...Buffer.from('{}')]));
+    await gone;
+    expect((await upgrade(alice)).status).toBe(101);
+    expect(service.process.exitCode).toBeNull();
+  });
+
+  test('an address that is none of ours is not there, and is no error of the service', async () => {
+    for (const path of ['//', '//?x=1', '//x:y']) expect([path, await rawUpgrade(path)]).toEqual([path, 404]);
+    expect(service.log.join('\n')).not.toContain('"status":500');
+  });
+
+  test('a HEAD of a stream opens none', async () => {
+    const frank = await apiUser(service, 'frank');
+    const { jobId } = await frank.submit({ type: 'demo.wait', payload: { durationMs: 60_000 } });
+    const headers = { authorization: `Bearer ${frank.key}`, accept: 'text/event-stream' };
+    for (let times = 0; times < PLACES; times++)
+      for (const path of ['/events', `/jobs/${jobId}/events`]) {
+        const answer = await fetch(`${service.url}${path}`, { method: 'HEAD', headers });
+        expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'text/event-stream']);
+      }
+    expect((await upgrade(frank)).status).toBe(101);
+    await frank.send('POST', `/jobs/${jobId}/cancel`);
+  });
+
   test('input 86: one connection more than a credential may have is told to wait', async () => {
     const carol = await apiUser(service, 'carol');
     for (let at = 0; at < PLACES; at++) await connect(carol);
@@ -215,6 +258,24 @@ describe('while it is open', () => {
     expect(lasting.socket.readyState).toBe(lasting.socket.OPEN);
   });
 
+  test('who comes back and reads is told all that was missed, however little may wait', async () => {
+    const first = await connect();
+    const { jobId } = await alice.submit({ type: 'demo.wait', payload: { durationMs: 60_000 } });
+    const { id = '' } = await first.status(jobId, 'queued');
+    await first.close();
+    const payload = { durationMs: 60_000 };
+    const many = await alice.submit({ type: 'demo.wait', numTask: 9000, payload });
+    for (const one of [many.jobId, jobId])
+      expect(await alice.send('POST', `/jobs/${one}/cancel`)).toMatchObject({ status: 200 });
+    const back = await connect(alice, `/?after=${encodeURIComponent(id)}`);
+    // Nothing is left to be told before this.
+    expect(back.told.at(-1)).toMatchObject({ event: 'subscribed' });
+    const ends = back.of('task-update', many.jobId).filter(({ status }) => status === 'canceled');
+    expect(ends).toHaveLength(9000);
+    const last = await alice.submit({ type: 'demo.wait', payload: { durationMs: 1 } });
+    await back.status(last.jobId, 'completed');
+  }, 30_000);
+
   test('input 88: who never reads is dropped, nobody else notices, and no memory is kept for it', async () => {
     const lazy = await connect();
     const eager = await connect();
@@ -228,7 +289,7 @@ describe('while it is open', () => {
         numTask: 9000,
         payload: { durationMs: 60_000 },
       });
-      await alice.send('POST', `/jobs/${jobId}/cancel`);
+      expect(await alice.send('POST', `/jobs/${jobId}/cancel`)).toMatchObject({ status: 200 });
       await eager.status(jobId, 'canceled', 20_000);
       ids.push(jobId);
     }
@@ -243,6 +304,18 @@ describe('while it is open', () => {
     expect((await rssOf()) - before).toBeLessThan(150_000_000);
   }, 60_000);
 });
+
+/** The status of an upgrade of just this address, which a client would make another of. */
+async function rawUpgrade(path: string): Promise<number> {
+  const socket = connectTcp(Number(new URL(service.url).port), '127.0.0.1');
+  socket.write(
+    `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n` +
+      `Sec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}\r\n\r\n`,
+  );
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  socket.destroy();
+  return Number(String(answer).split(' ')[1]);
+}
 
 /** The memory of the service in bytes. */
 async function rssOf(): Promise<number> {

@@ -1,10 +1,17 @@
 import { isFinalJobStatus, type JobStatus } from '@app/core';
-import { type FeedRow, NOTHING_SEEN, readJobFeed, readPresent } from '../store/read-feed.js';
+import {
+  type FeedRow,
+  type JobFeedRow,
+  NOTHING_SEEN,
+  readFeed,
+  readJobFeed,
+  readPresent,
+} from '../store/read-feed.js';
 import { type LiveCursor, readCursor } from './live-cursor.js';
 import { comparePlaces, eventsOf, type LiveEvent, progressOfMark } from './live-event.js';
 import { type FeedListener, type ToldEvent, toldOf } from './live-feed.js';
 import type { LiveSources } from './live-subscription.js';
-import { isSeen, seenBy, type SeenTransactions, toSnapshot } from './seen-transactions.js';
+import { seenBy, toSnapshot } from './seen-transactions.js';
 
 /** Rows of the ledger that are read at a time. */
 const PAGE = 500;
@@ -18,8 +25,6 @@ const MOST_WAITING = 20_000;
 export class JobStream implements FeedListener {
   private waiting: ToldEvent[] | undefined = [];
   private cursor: LiveCursor | undefined;
-  /** What was read of the ledger; the feed may deliver some of it again. */
-  private seen: SeenTransactions = seenBy(NOTHING_SEEN);
   private status: JobStatus | undefined;
   private closed = false;
 
@@ -38,7 +43,9 @@ export class JobStream implements FeedListener {
   /** Goes on behind an event; from the first one on where that is unknown. Answers whether there is nothing left to tell. */
   async goOn(after: string): Promise<boolean> {
     const { sql, key } = this.sources;
-    this.cursor = readCursor(await key.get(), after);
+    const signed = await key.get();
+    // What has come by the feed has a cursor of the feed.
+    this.cursor = readCursor(signed, 'job', after) ?? readCursor(signed, 'feed', after);
     if (!this.cursor) return false;
     const { jobs } = await readPresent(sql, this.ownerId, [this.jobId]);
     if (!jobs[0] || !isFinalJobStatus(jobs[0].status)) return false;
@@ -48,8 +55,8 @@ export class JobStream implements FeedListener {
 
   /** Tells the past, then what comes. Settles when the past is told. */
   async open(): Promise<void> {
-    if ((await this.sources.feed.attach(this)) === '') return;
-    await this.tellPast();
+    const snapshot = await this.sources.feed.attach(this);
+    if (snapshot !== '') await this.tellPast(snapshot);
   }
 
   close(): void {
@@ -65,71 +72,78 @@ export class JobStream implements FeedListener {
     else this.finish(new Error('More has happened than was read.'));
   }
 
+  /** What has happened is in the ledger, and the client comes back for it behind the last that it has read. */
   overflow(): void {
-    if (this.waiting) return this.finish(new Error('More has happened than can be told.'));
-    this.waiting = [];
-    const { seen } = this;
-    this.cursor = { from: seen, to: seen, marks: seen, at: Date.now() };
-    this.tellPast().catch((error: Error) => this.finish(error));
+    this.finish(new Error('More has happened than can be told.'));
   }
 
-  private async tellPast(): Promise<void> {
-    for await (const events of this.past()) {
+  private async tellPast(upTo: string): Promise<void> {
+    for await (const events of this.past(upTo)) {
       if (events.length > 0) await this.told(events);
       if (this.closed) return;
     }
-    const events = this.waiting ?? [];
+    while (this.waiting?.length && !this.closed) await this.told(this.waiting.splice(0, PAGE));
     this.waiting = undefined;
-    this.pass(events);
     this.finishIfOver();
   }
 
-  /** What is in the ledger behind the cursor. */
-  private async *past(): AsyncGenerator<ToldEvent[]> {
+  /** What is in the ledger behind the cursor, and was to be seen at a look. */
+  private async *past(upTo?: string): AsyncGenerator<ToldEvent[]> {
     const key = await this.sources.key.get();
     const { cursor } = this;
     const place = cursor?.place;
     if (cursor && place) {
-      const [after, upTo] = [toSnapshot(cursor.from), toSnapshot(cursor.to)];
-      for await (const { rows } of this.pages(after, upTo)) {
+      const [after, to] = [toSnapshot(cursor.from), toSnapshot(cursor.to)];
+      for await (const { rows } of this.pages(after, to)) {
         const rest = eventsOf(rows).filter((event) => event.place && comparePlaces(event.place, place) > 0);
-        yield toldOf(rest, cursor, key);
+        yield toldOf(rest, cursor, key, 'job', cursor.at);
       }
     }
     const from = cursor?.to ?? seenBy(NOTHING_SEEN);
     let last: FeedRow | undefined;
-    for await (const { rows, snapshot } of this.pages(toSnapshot(from), undefined)) {
-      this.seen = seenBy(snapshot);
+    for await (const { rows, snapshot } of this.pages(toSnapshot(from), upTo)) {
+      const to = seenBy(snapshot);
       last = rows.at(-1) ?? last;
-      yield toldOf(eventsOf(rows), { from, to: this.seen, marks: this.seen }, key);
+      yield toldOf(eventsOf(rows), { from, to, marks: to }, key, 'job');
     }
-    // The ledger does not tell how far it is.
-    if (last?.job.status === 'active')
-      yield toldOf([progressOfMark(last, true)], { from, to: this.seen, marks: this.seen }, key);
+    // The ledger does not tell how far it is. Of a job that has gone on since, the feed does.
+    if (last?.job.status !== 'active' || upTo === undefined || (await this.hasMoved(upTo))) return;
+    yield [{ ...progressOfMark(last, true), id: '' }];
   }
 
-  /** Pages of one look: what is committed meanwhile is in none of them. */
+  private async hasMoved(since: string): Promise<boolean> {
+    const asked = { owners: [this.ownerId], after: since, marksAfter: since, most: MOST_WAITING };
+    const { rows } = await readFeed(this.sources.sql, asked);
+    return rows?.some(({ jobId }) => jobId === this.jobId) ?? true;
+  }
+
+  /** Pages of one look: what is committed meanwhile is in none of them. What one transaction has done is in one. */
   private async *pages(
     after: string,
     upTo: string | undefined,
   ): AsyncGenerator<{ rows: FeedRow[]; snapshot: string }> {
     let look = upTo;
+    /** Rows of transactions that have written more; those of several may stand among each other. */
+    const held = new Map<bigint, JobFeedRow[]>();
     for (let seq = 0n; ;) {
       const asked = { after, ...(look === undefined ? {} : { upTo: look }), seq, limit: PAGE };
       const { rows, snapshot } = await readJobFeed(this.sources.sql, this.ownerId, this.jobId, asked);
       look ??= snapshot;
-      const full = rows.length === PAGE;
-      // What one transaction has done is told together, and its rows may not all be there.
-      const cut = full ? rows.at(-1)?.xid : undefined;
-      const whole = rows.filter((row) => row.xid !== cut || cut === rows[0]?.xid);
+      const whole: FeedRow[] = [];
+      for (const row of rows) {
+        const own = [...(held.get(row.xid) ?? []), row];
+        if (row.last) {
+          whole.push(...own);
+          held.delete(row.xid);
+        } else held.set(row.xid, own);
+      }
       yield { rows: whole, snapshot: look };
-      seq = whole.at(-1)?.seq ?? seq;
-      if (!full) return;
+      seq = rows.at(-1)?.seq ?? seq;
+      if (rows.length < PAGE) return;
     }
   }
 
-  private pass(delivered: ToldEvent[]): void {
-    const events = delivered.filter(({ xid }) => !isSeen(this.seen, xid));
+  private pass(events: ToldEvent[]): void {
     if (events.length === 0 || this.closed) return;
     void this.told(events);
     this.finishIfOver();

@@ -10,6 +10,12 @@ export interface LookRange {
   marks: SeenTransactions;
 }
 
+/**
+ * Which reader goes on from a cursor. That of a `job` may name a look from the beginning of all: the feed must not read it,
+ * for it would read everything of everybody.
+ */
+export type CursorKind = 'feed' | 'job';
+
 /** A place in the feed, from which any process can go on. */
 export interface LiveCursor extends LookRange {
   /** When it was read, in milliseconds since 1970. */
@@ -20,15 +26,24 @@ export interface LiveCursor extends LookRange {
 
 /** Letters of a signature. */
 const SIGNATURE = 16;
-/** Cursors of more open transactions are not written: nobody could hand them back in a header. */
-const MOST_OPEN = 150;
-const LONGEST = 1500;
+/**
+ * Letters of a cursor: some hundred open transactions in each of its looks. Longer ones are not written: nobody could hand
+ * them back in an address.
+ */
+export const LONGEST_CURSOR = 6000;
+/** Letters of a place, at most. */
+const PLACE = 22;
 
 /** What the cursors of one look begin with. Signed once for all of them. */
-export function cursorHead(key: Buffer, { from, to, marks }: LookRange, at: number): string {
-  if (from.open.length + to.open.length + marks.open.length > MOST_OPEN) return '';
+export function cursorHead(
+  key: Buffer,
+  kind: CursorKind,
+  { from, to, marks }: LookRange,
+  at: number,
+): string {
   const text = [at.toString(36), packSeen(from), packSeen(to), packSeen(marks)].join('.');
-  return `${sign(key, text)}.${text}`;
+  const head = `${sign(key, kind, text)}.${text}`;
+  return head.length + PLACE > LONGEST_CURSOR ? '' : head;
 }
 
 /** The cursor of an event. What is not signed tells only where the reader was among what is its own. */
@@ -36,12 +51,12 @@ export function cursorOf(head: string, { seq, nth }: Place): string {
   return head === '' ? '' : `${head}.${seq.toString(36)}.${nth.toString(36)}`;
 }
 
-/** Reads a cursor; undefined when it is none that was given out for this database. */
-export function readCursor(key: Buffer, text: string): LiveCursor | undefined {
-  if (text.length > LONGEST) return undefined;
+/** Reads a cursor; undefined when it is none of this kind that was given out for this database. */
+export function readCursor(key: Buffer, kind: CursorKind, text: string): LiveCursor | undefined {
+  if (text.length > LONGEST_CURSOR) return undefined;
   const [signature = '', at = '', from = '', to = '', marks = '', ...rest] = text.split('.');
   const signed = [at, from, to, marks].join('.');
-  const expected = Buffer.from(sign(key, signed));
+  const expected = Buffer.from(sign(key, kind, signed));
   const given = Buffer.from(signature);
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
   const [seenFrom, seenTo, seenMarks] = [unpackSeen(from), unpackSeen(to), unpackSeen(marks)];
@@ -61,6 +76,6 @@ function placeOf([seq = '', nth = '', ...more]: string[]): Place | undefined {
   return sane ? { seq: parse36(seq), nth: Number.parseInt(nth, 36) } : undefined;
 }
 
-function sign(key: Buffer, text: string): string {
-  return createHmac('sha256', key).update(text).digest('base64url').slice(0, SIGNATURE);
+function sign(key: Buffer, kind: CursorKind, text: string): string {
+  return createHmac('sha256', key).update(`${kind} ${text}`).digest('base64url').slice(0, SIGNATURE);
 }

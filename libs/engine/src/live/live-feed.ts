@@ -3,7 +3,7 @@ import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { Redis } from '@app/platform/redis/redis.js';
 import { type FeedWindow, lookAtTransactions, readFeed } from '../store/read-feed.js';
-import { cursorHead, cursorOf, type LookRange } from './live-cursor.js';
+import { cursorHead, type CursorKind, cursorOf, type LookRange } from './live-cursor.js';
 import { eventsOf, type LiveEvent } from './live-event.js';
 import { LiveKey } from './live-key.js';
 import { LivePoke } from './live-poke.js';
@@ -22,6 +22,12 @@ const MOST_ROWS = 20_000;
 
 /** An event with the cursor behind it; empty where it has none, or one that is too long to be handed back. */
 export type ToldEvent = LiveEvent & { id: string };
+
+/** Looks, by their numbers. */
+interface Looks {
+  begun: number;
+  told: number;
+}
 
 /** Who listens to the events of an owner. */
 export interface FeedListener {
@@ -44,6 +50,7 @@ export class LiveFeed implements OnModuleDestroy {
   private read: { events: string; marks: string } | undefined;
   private lookedAt = -Infinity;
   private marksAt = -Infinity;
+  private looks: Looks = { begun: 0, told: 0 };
   /** Something was committed since the last look, or since the last look at marks. */
   private poked = { events: false, marks: false };
   private failing = false;
@@ -81,11 +88,16 @@ export class LiveFeed implements OnModuleDestroy {
     if (others?.size === 0) this.listeners.delete(listener.ownerId);
   }
 
+  /** How many looks were begun, and of which the events have been delivered: of each that was begun before or with it. */
+  get progress(): Readonly<Looks> {
+    return this.looks;
+  }
+
   /** The cursor behind all that was delivered. */
   async cursor(): Promise<string> {
     if (!this.read) return '';
     const [to, marks] = [seenBy(this.read.events), seenBy(this.read.marks)];
-    return cursorHead(await this.key.get(), { from: to, to, marks }, Date.now());
+    return cursorHead(await this.key.get(), 'feed', { from: to, to, marks }, Date.now());
   }
 
   async onModuleDestroy(): Promise<void> {
@@ -125,13 +137,16 @@ export class LiveFeed implements OnModuleDestroy {
     const now = performance.now();
     const withMarks = now >= this.marksAt + MARKS_MS;
     // Who joins now is told of no mark that another process has told before.
-    const joining = withMarks ? this.joining : [];
+    // A copy: who comes while it is on waits for the next.
+    const joining = withMarks ? [...this.joining] : [];
     const before = this.poked;
+    const look = ++this.looks.begun;
     this.lookedAt = now;
     this.poked = { events: false, marks: before.marks && !withMarks };
     try {
       const [key, window] = await Promise.all([this.key.get(), this.readWindow(withMarks)]);
       this.tell(window, key, withMarks);
+      this.looks.told = look;
       if (withMarks) this.marksAt = now;
       this.failing = false;
       for (const one of joining) this.join(one, window.snapshot);
@@ -164,7 +179,7 @@ export class LiveFeed implements OnModuleDestroy {
       to: seenBy(snapshot),
       marks: seenBy(before.marks),
     };
-    const told = toldOf(eventsOf(rows), range, key);
+    const told = toldOf(eventsOf(rows), range, key, 'feed');
     const byOwner = new Map<string, ToldEvent[]>();
     for (const event of told) {
       const own = byOwner.get(event.ownerId);
@@ -209,7 +224,13 @@ export class LiveFeed implements OnModuleDestroy {
 }
 
 /** Events with their cursors. */
-export function toldOf(events: LiveEvent[], range: LookRange, key: Buffer, at = Date.now()): ToldEvent[] {
-  const head = cursorHead(key, range, at);
+export function toldOf(
+  events: LiveEvent[],
+  range: LookRange,
+  key: Buffer,
+  kind: CursorKind,
+  at = Date.now(),
+): ToldEvent[] {
+  const head = cursorHead(key, kind, range, at);
   return events.map((event) => ({ ...event, id: event.place ? cursorOf(head, event.place) : '' }));
 }

@@ -11,6 +11,8 @@ export const LONGEST_AWAY_MS = 10 * 60_000;
 export const KEEP_MARKS_MS = 15 * 60_000;
 /** Rows that are told one by one to who comes back. */
 const MOST_MISSED = 10_000;
+/** Events that are told together to who comes back, or has waited. */
+const PAGE = 200;
 /** Events that wait while it is caught up. */
 const MOST_WAITING = 20_000;
 /** Jobs that are told of in a snapshot. */
@@ -51,18 +53,20 @@ export class LiveSubscription implements FeedListener {
   private waiting: ToldEvent[] | undefined = [];
   private tooMany = false;
   /** What had happened to jobs that were told as they are; it is not told again. */
-  private readonly told = new Map<string, SeenTransactions>();
-  /** What was read beside the feed, which may deliver some of it again. */
-  private seen: SeenTransactions | undefined;
+  private readonly told = new Map<string, { seen: SeenTransactions; look: number }>();
   private work: Promise<unknown> = Promise.resolve();
   private closed = false;
 
-  /** @param tell gets what is to be told, in order; must not wait */
+  /**
+   * @param tell gets what is to be told, in order; settles when there is room for more of what can wait
+   * @param fail is called when nothing more will be told, for a reason that is ours
+   */
   constructor(
     readonly ownerId: string,
     filter: LiveFilter,
     private readonly sources: LiveSources,
-    private readonly tell: (messages: LiveMessage[]) => void,
+    private readonly tell: (messages: LiveMessage[]) => Promise<void>,
+    private readonly fail: (error: Error) => void,
   ) {
     this.filter = filter;
   }
@@ -74,10 +78,10 @@ export class LiveSubscription implements FeedListener {
       if (snapshot === '') return [];
       const unknown = after === undefined ? await this.tellPresent() : await this.catchUp(after, snapshot);
       // Not where the feed is by now: what has come meanwhile waits to be told.
-      const seen = this.seen ?? seenBy(snapshot);
+      const seen = seenBy(snapshot);
       const range = { from: seen, to: seen, marks: seen };
-      const id = cursorHead(await this.sources.key.get(), range, Date.now());
-      this.tell([{ event: 'subscribed', id, data: this.filter }]);
+      const id = cursorHead(await this.sources.key.get(), 'feed', range, Date.now());
+      if (!this.closed) void this.tell([{ event: 'subscribed', id, data: this.filter }]);
       return unknown;
     });
   }
@@ -87,7 +91,7 @@ export class LiveSubscription implements FeedListener {
     return this.first(async () => {
       this.filter = filter;
       const unknown = await this.tellPresent();
-      this.tell([{ event: 'subscribed', id: await this.cursor(), data: filter }]);
+      void this.tell([{ event: 'subscribed', id: await this.cursor(), data: filter }]);
       return unknown;
     });
   }
@@ -105,16 +109,15 @@ export class LiveSubscription implements FeedListener {
   }
 
   deliver(delivered: ToldEvent[]): void {
-    if (!this.waiting) return this.pass(this.unseen(delivered));
-    const events = delivered;
-    if (this.waiting.length + events.length > MOST_WAITING) this.overflow();
-    else this.waiting.push(...events);
+    if (!this.waiting) void this.pass(delivered);
+    else if (this.waiting.length + delivered.length > MOST_WAITING) this.overflow();
+    else this.waiting.push(...delivered);
   }
 
   overflow(): void {
     this.tooMany = true;
     if (this.waiting) this.waiting = [];
-    else void this.first(async () => {});
+    else this.first(async () => {}).catch((error: Error) => this.fail(error));
   }
 
   /** Holds events back while something is told before them. One after the other. */
@@ -122,35 +125,37 @@ export class LiveSubscription implements FeedListener {
     const done = this.work.then(async () => {
       this.waiting ??= [];
       const result = await run();
-      while (this.tooMany && !this.closed) {
-        this.tooMany = false;
-        this.waiting = [];
-        await this.tellSnapshot('too-much-happened');
-      }
-      const events = this.waiting;
-      this.waiting = undefined;
-      this.pass(this.unseen(events));
+      await this.tellWaiting();
       return result;
     });
     this.work = done.catch(() => {});
     return done;
   }
 
-  private unseen(events: ToldEvent[]): ToldEvent[] {
-    const { seen } = this;
-    return seen ? events.filter(({ xid }) => !isSeen(seen, xid)) : events;
+  private async tellWaiting(): Promise<void> {
+    while (this.waiting && !this.closed) {
+      if (this.tooMany) {
+        this.tooMany = false;
+        this.waiting = [];
+        await this.tellSnapshot('too-much-happened');
+      } else if (this.waiting.length > 0) await this.pass(this.waiting.splice(0, PAGE));
+      else this.waiting = undefined;
+    }
+    // What a later look than that of the present state has delivered has been told by now.
+    const { told } = this.sources.feed.progress;
+    for (const [jobId, { look }] of this.told) if (look < told) this.told.delete(jobId);
   }
 
-  private pass(events: ToldEvent[]): void {
+  private async pass(events: ToldEvent[]): Promise<void> {
     const wanted = events.filter((event) => this.wants(event));
-    if (wanted.length > 0 && !this.closed) this.tell(wanted);
+    if (wanted.length > 0 && !this.closed) await this.tell(wanted);
   }
 
   private wants({ jobId, type, xid }: ToldEvent): boolean {
     const { jobIds, types } = this.filter;
     const all = jobIds.length === 0 && types.length === 0;
     const told = this.told.get(jobId);
-    return (all || jobIds.includes(jobId) || types.includes(type)) && !(told && isSeen(told, xid));
+    return (all || jobIds.includes(jobId) || types.includes(type)) && !(told && isSeen(told.seen, xid));
   }
 
   /** Behind all that was told; empty while something waits, which the place of the feed is behind. */
@@ -160,7 +165,7 @@ export class LiveSubscription implements FeedListener {
 
   private async tellPresent(): Promise<string[]> {
     const jobs = await this.present();
-    this.tell(jobs.map((job) => ({ event: 'job-update', data: presentUpdate(job) })));
+    void this.tell(jobs.map((job) => ({ event: 'job-update', data: presentUpdate(job) })));
     const known = new Set(jobs.map((job) => job.jobId));
     return this.filter.jobIds.filter((jobId) => !known.has(jobId));
   }
@@ -174,26 +179,27 @@ export class LiveSubscription implements FeedListener {
 
   private noted({ jobs, snapshot }: Present): PresentJob[] {
     const seen = seenBy(snapshot);
-    for (const { jobId } of jobs) this.told.set(jobId, seen);
+    const look = this.sources.feed.progress.begun;
+    for (const { jobId } of jobs) this.told.set(jobId, { seen, look });
     return jobs;
   }
 
-  /** Tells what has happened since a cursor. What the feed delivers of the same is left out. */
+  /** Tells what has happened since a cursor and before the feed delivers. */
   private async catchUp(after: string, snapshot: string): Promise<string[]> {
-    const cursor = readCursor(await this.sources.key.get(), after);
+    const cursor = readCursor(await this.sources.key.get(), 'feed', after);
     // Of a database that was restored to an earlier moment.
     if (!cursor || cursor.to.below > seenBy(snapshot).below) return this.tellSnapshot('unknown-cursor');
     if (Date.now() - cursor.at > LONGEST_AWAY_MS) return this.tellSnapshot('away-too-long');
-    const missed = await this.missed(cursor);
+    const missed = await this.missed(cursor, snapshot);
     if (!missed) return this.tellSnapshot('too-much-happened');
-    this.pass(missed);
+    while (missed.length > 0 && !this.closed) await this.pass(missed.splice(0, PAGE));
     const { jobIds } = this.filter;
     const present = await readPresent(this.sources.sql, this.ownerId, jobIds);
     const known = new Set(present.jobs.map((job) => job.jobId));
     return jobIds.filter((jobId) => !known.has(jobId));
   }
 
-  private async missed(cursor: LiveCursor): Promise<ToldEvent[] | undefined> {
+  private async missed(cursor: LiveCursor, snapshot: string): Promise<ToldEvent[] | undefined> {
     const { sql, key } = this.sources;
     const [asked, signed] = [{ owners: [this.ownerId], most: MOST_MISSED }, await key.get()];
     const { place } = cursor;
@@ -204,16 +210,21 @@ export class LiveSubscription implements FeedListener {
     ];
     // The look of the cursor itself, as it was then: what stood behind its place was not told.
     const look = place ? await readFeed(sql, { ...asked, after: from, upTo: to }) : { rows: [] };
-    const { rows, snapshot } = await readFeed(sql, { ...asked, after: to, marksAfter });
-    if (!look.rows || !rows) return undefined;
+    // No further than where the feed begins: cursors behind what it delivers name no look that is part of this one.
+    const { rows } = await readFeed(sql, { ...asked, after: to, marksAfter, upTo: snapshot });
+    const later = await readFeed(sql, { ...asked, after: snapshot, marksAfter: snapshot });
+    if (!look.rows || !rows || !later.rows) return undefined;
+    const moved = new Set(later.rows.map(({ jobId }) => jobId));
     const rest = eventsOf(look.rows).filter(
       (event) => place && event.place && comparePlaces(event.place, place) > 0,
     );
-    this.seen = seenBy(snapshot);
-    const range = { from: cursor.to, to: this.seen, marks: cursor.marks };
-    // Some of the progress may have been told before: it is what there is, and no event.
-    const since = eventsOf(rows).map((event) => (event.place ? event : presentProgress(event)));
-    return [...toldOf(rest, cursor, signed, cursor.at), ...toldOf(since, range, signed)];
+    const range = { from: cursor.to, to: seenBy(snapshot), marks: cursor.marks };
+    // Some of the progress may have been told before: it is what there is, and no event. Of a job that has gone on since, it is
+    // that of now, and the feed tells it behind what has happened.
+    const since = eventsOf(rows)
+      .filter(({ place: own, jobId }) => own || !moved.has(jobId))
+      .map((event) => (event.place ? event : presentProgress(event)));
+    return [...toldOf(rest, cursor, signed, 'feed', cursor.at), ...toldOf(since, range, signed, 'feed')];
   }
 
   /** What there is, in place of what has happened. */
@@ -225,12 +236,14 @@ export class LiveSubscription implements FeedListener {
     const onlyNamed = types.length === 0 && jobIds.length > 0;
     const wanted = types.length > 0 ? types : undefined;
     const open = onlyNamed
-      ? []
-      : this.noted(await readOpen(this.sources.sql, this.ownerId, wanted, MOST_PRESENT + 1));
-    const rest = open.slice(0, MOST_PRESENT).filter(({ jobId }) => !known.has(jobId));
+      ? { jobs: [], snapshot: '' }
+      : await readOpen(this.sources.sql, this.ownerId, wanted, MOST_PRESENT + 1);
+    // Those that are told, and as they were read for that.
+    const rest = open.jobs.slice(0, MOST_PRESENT).filter(({ jobId }) => !known.has(jobId));
+    if (rest.length > 0) this.noted({ ...open, jobs: rest });
     const jobs = [...named, ...rest].map(presentUpdate);
-    const data = { reason, jobs, complete: open.length <= MOST_PRESENT };
-    this.tell([{ event: 'snapshot', id: await this.cursor(), data }]);
+    const data = { reason, jobs, complete: open.jobs.length <= MOST_PRESENT };
+    void this.tell([{ event: 'snapshot', id: await this.cursor(), data }]);
     return jobIds.filter((jobId) => !known.has(jobId));
   }
 }

@@ -15,8 +15,13 @@ export class LiveUpdates {
   ) {}
 
   /** What happens to the owner's jobs from now on, or since a cursor, once it is opened. */
-  subscribe(ownerId: string, filter: LiveFilter, tell: (messages: LiveMessage[]) => void): LiveSubscription {
-    return new LiveSubscription(ownerId, filter, this.sources, tell);
+  subscribe(
+    ownerId: string,
+    filter: LiveFilter,
+    tell: (messages: LiveMessage[]) => Promise<void>,
+    fail: (error: Error) => void,
+  ): LiveSubscription {
+    return new LiveSubscription(ownerId, filter, this.sources, tell, fail);
   }
 
   /** What has happened and happens to one job of the owner until it ends, once it is opened. */

@@ -20,17 +20,21 @@ export function toSnapshot({ below, open }: SeenTransactions): string {
   return `${open[0] ?? below}:${below}:${open.join(',')}`;
 }
 
-/** As short text of letters, digits and signs that an address may have. */
+/** As short text of letters, digits and signs that an address may have: how far each is below the one before, from `below` down. */
 export function packSeen({ below, open }: SeenTransactions): string {
-  return [below.toString(36), ...open.map((xid) => (below - xid).toString(36))].join('-');
+  const down = [below, ...open.toReversed()];
+  return [below.toString(36), ...down.slice(1).map((xid, at) => ((down[at] ?? xid) - xid).toString(36))].join(
+    '-',
+  );
 }
 
 /** Reads what `packSeen` has written; undefined when it cannot be that. */
 export function unpackSeen(text: string): SeenTransactions | undefined {
   if (!/^[0-9a-z]{1,13}(-[0-9a-z]{1,13})*$/.test(text)) return undefined;
   const [below = 0n, ...behind] = text.split('-').map(parse36);
-  const open = behind.map((by) => below - by);
-  const ascending = open.every((xid, at) => xid > (open[at - 1] ?? 0n) && xid < below);
+  let xid = below;
+  const open = behind.map((by) => (xid -= by)).toReversed();
+  const ascending = behind.every((by) => by > 0n) && (open[0] ?? 1n) > 0n;
   return ascending && below < 2n ** 63n ? { below, open } : undefined;
 }
 

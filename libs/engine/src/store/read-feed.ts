@@ -35,8 +35,14 @@ interface Asked {
   marksAfter?: string;
   /** Reads no more than was to be seen at an earlier look; default: all that is there. */
   upTo?: string;
+  /** Rows of these owners. */
   most: number;
+  /** Rows of anybody that are looked at for that. */
+  scan?: number;
 }
+
+/** Rows of anybody that one look goes through: after an outage there may be any number. */
+const MOST_SCANNED = 100_000;
 
 interface Row extends Omit<FeedRow, 'job' | 'seq' | 'xid'> {
   snapshot: string;
@@ -61,7 +67,15 @@ export async function lookAtTransactions(sql: Sql): Promise<string> {
  * under its lock.
  */
 export async function readFeed(sql: Sql, asked: Asked): Promise<FeedWindow> {
-  const { owners, after, marksAfter, upTo, most } = asked;
+  const rows = await sql.$queryRaw<(Row & { scanned: number })[]>(feedQuery(asked));
+  const { snapshot = '', scanned = 0 } = rows[0] ?? {};
+  const found = rows.filter((row) => row.seq !== null);
+  const all = found.length <= asked.most && scanned <= (asked.scan ?? MOST_SCANNED);
+  return { snapshot, rows: all ? found.map(toRow) : undefined };
+}
+
+/** The statement of {@link readFeed}. */
+export function feedQuery({ owners, after, marksAfter, upTo, most, scan = MOST_SCANNED }: Asked): Prisma.Sql {
   const until =
     upTo === undefined ? Prisma.sql`pg_current_snapshot()` : Prisma.sql`${upTo}::text::pg_snapshot`;
   const events = unseen(
@@ -78,21 +92,19 @@ export async function readFeed(sql: Sql, asked: Asked): Promise<FeedWindow> {
           until,
         )}`;
   // The job is looked up row by row: a join as a whole would read all jobs for a few events.
-  const rows = await sql.$queryRaw<Row[]>`
-    SELECT s.snapshot, r.xid::text AS xid, r.seq, r.kind, r.job_id::text AS "jobId", r.generation, r.version, r.at, r.tasks,
+  return Prisma.sql`
+    WITH e AS MATERIALIZED (SELECT * FROM (${events} ${marks}) u LIMIT ${scan + 1})
+    SELECT s.snapshot, s.scanned, r.xid::text AS xid, r.seq, r.kind, r.job_id::text AS "jobId", r.generation, r.version, r.at, r.tasks,
       r.owner_id AS "ownerId", r.type, r.status AS "jobStatus", r.job_generation AS "jobGeneration", r.job_version AS "jobVersion", r.job_progress AS "jobProgress"
-    FROM (SELECT pg_current_snapshot()::text AS snapshot) s LEFT JOIN LATERAL (
+    FROM (SELECT pg_current_snapshot()::text AS snapshot, (SELECT count(*) FROM e)::int AS scanned) s LEFT JOIN LATERAL (
       SELECT e.*, j.owner_id, j.type, j.status, j.generation AS job_generation, j.version AS job_version, j.progress AS job_progress
-      FROM (${events} ${marks}) e CROSS JOIN LATERAL (
+      FROM e CROSS JOIN LATERAL (
         SELECT owner_id, type, status, generation, version, progress FROM jobs
         WHERE id = e.job_id AND owner_id = ANY(${owners}::text[]) OFFSET 0
       ) j
       LIMIT ${most + 1}
     ) r ON true
     ORDER BY r.seq`;
-  const snapshot = rows[0]?.snapshot ?? '';
-  const found = rows.filter((row) => row.seq !== null);
-  return { snapshot, rows: found.length > most ? undefined : found.map(toRow) };
 }
 
 /** Of a range with both ends Postgres expects few rows, so that the index is used whatever the table has become. */
@@ -108,6 +120,7 @@ function unseen(columns: Prisma.Sql, after: string, until: Prisma.Sql): Prisma.S
 
 function toRow({
   snapshot: _snapshot,
+  scanned: _scanned,
   jobStatus,
   jobGeneration,
   jobVersion,
@@ -115,7 +128,7 @@ function toRow({
   xid,
   seq,
   ...row
-}: Row): FeedRow {
+}: Row & { scanned?: number }): FeedRow {
   return {
     ...row,
     xid: BigInt(xid ?? 0),
@@ -183,6 +196,12 @@ async function present(sql: Sql, jobs: Prisma.Sql): Promise<Present> {
 /** A snapshot in which nothing was seen. */
 export const NOTHING_SEEN = '1:1:';
 
+/** A row of the ledger of one job. */
+export interface JobFeedRow extends FeedRow {
+  /** Whether its transaction has written nothing of the job after it. */
+  last: boolean;
+}
+
 /**
  * Rows of the ledger of one job of the owner that were not seen at an earlier look, however long ago that was, in the order of
  * their numbers. Rows from before transactions were noted count as seen by any look.
@@ -193,22 +212,27 @@ export async function readJobFeed(
   ownerId: string,
   jobId: string,
   asked: { after: string; upTo?: string; seq: bigint; limit: number },
-): Promise<{ snapshot: string; rows: FeedRow[] }> {
+): Promise<{ snapshot: string; rows: JobFeedRow[] }> {
   const { after, upTo, seq, limit } = asked;
   const until =
     upTo === undefined ? Prisma.sql`pg_current_snapshot()` : Prisma.sql`${upTo}::text::pg_snapshot`;
-  const rows = await sql.$queryRaw<Row[]>`
+  const rows = await sql.$queryRaw<(Row & { last: boolean })[]>`
     SELECT s.snapshot, r.* FROM (SELECT pg_current_snapshot()::text AS snapshot) s LEFT JOIN (
       SELECT COALESCE(e.xid::text, '1') AS xid, e.seq, e.kind, e.job_id::text AS "jobId", e.generation, e.version, e.at,
         e.data->'tasks' AS tasks, j.owner_id AS "ownerId", j.type, j.status AS "jobStatus", j.generation AS "jobGeneration",
-        j.version AS "jobVersion", j.progress AS "jobProgress"
+        j.version AS "jobVersion", j.progress AS "jobProgress",
+        NOT EXISTS (SELECT FROM job_events l WHERE l.job_id = e.job_id AND l.xid = e.xid AND l.seq > e.seq) AS last
       FROM jobs j JOIN job_events e ON e.job_id = j.id
       WHERE j.id = ${jobId}::uuid AND j.owner_id = ${ownerId} AND e.seq > ${seq}
         AND NOT pg_visible_in_snapshot(COALESCE(e.xid, '1'::xid8), ${after}::text::pg_snapshot)
         AND pg_visible_in_snapshot(COALESCE(e.xid, '1'::xid8), ${until})
       ORDER BY e.seq LIMIT ${limit}
     ) r ON true ORDER BY r.seq`;
-  return { snapshot: rows[0]?.snapshot ?? '', rows: rows.filter((row) => row.seq !== null).map(toRow) };
+  const found = rows.filter((row) => row.seq !== null);
+  return {
+    snapshot: rows[0]?.snapshot ?? '',
+    rows: found.map(({ last, ...row }) => ({ ...toRow(row), last })),
+  };
 }
 
 /** Marks that were read by all who were to read them are deleted, oldest first, a bounded number at a time. */

@@ -38,41 +38,6 @@ describe('a key that is limited to addresses (input 9)', () => {
   );
 });
 
-const principalOf = (text: string) => credentials.principalOf({ headers: { 'x-api-key': text } });
-
-describe('a principal of an earlier request still holds', () => {
-  test('until its key is revoked or gone, three seconds later at most', async () => {
-    const { id, text } = keys.add(['admin']);
-    const principal = await principalOf(text);
-    expect(await credentials.stillHolds(principal)).toBe(true);
-    const record = keys.records.get(id)!;
-    keys.records.set(id, { ...record, revokedAt: new Date() });
-    jest.advanceTimersByTime(3_000);
-    expect(await credentials.stillHolds(principal)).toBe(false);
-    keys.records.delete(id);
-    jest.advanceTimersByTime(3_000);
-    expect(await credentials.stillHolds(principal)).toBe(false);
-  });
-
-  test('until its key or its token ends', async () => {
-    const expiresAt = new Date(Date.now() + 1_000);
-    const principal = await principalOf(keys.add(['admin'], { expiresAt }).text);
-    expect(principal.expiresAt).toEqual(expiresAt);
-    const both = [principal, { ownerId: 'ann', actor: 'jwt:ann', scopes: [], expiresAt }];
-    jest.advanceTimersByTime(999);
-    for (const one of both) expect(await credentials.stillHolds(one)).toBe(true);
-    jest.advanceTimersByTime(1);
-    for (const one of both) expect(await credentials.stillHolds(one)).toBe(false);
-  });
-
-  test('is not known while the store is away', async () => {
-    const principal = await principalOf(keys.add(['admin']).text);
-    jest.advanceTimersByTime(3_000);
-    keys.find = () => Promise.reject(new Error('no database'));
-    await expect(credentials.stillHolds(principal)).rejects.toThrow('no database');
-  });
-});
-
 describe('many made-up keys from one address (input 23)', () => {
   test('are not all looked up, while keys that were right before are', async () => {
     const right = keys.add(['admin']).text;

@@ -79,16 +79,6 @@ export class Credentials {
     return principal;
   }
 
-  /**
-   * Whether a principal of an earlier request would still be taken: for what stays open, such as a socket. A token holds
-   * until its `exp`; a key until it expires or is revoked, which is seen after three seconds at most. Cheap: ask every second or two.
-   * @throws the error of the store when it is away; then it is not known
-   */
-  async stillHolds({ expiresAt, keyId }: Principal): Promise<boolean> {
-    if (expiresAt && expiresAt.getTime() <= Date.now()) return false;
-    return keyId === undefined || holds(await this.find(keyId));
-  }
-
   private failure({ ip = '' }: CredentialRequest): Error {
     const wait = this.failures.note(placeOf(ip));
     return wait === undefined ? new UnauthenticatedError(true) : new TooManyFailuresError(wait);

@@ -8,7 +8,7 @@ export interface Principal {
   scopes: readonly string[];
   /** When the credential ends by itself: the `exp` of a token, or that of a key which has one. */
   expiresAt?: Date;
-  /** The key that was used, where it was one; see `Credentials.stillHolds`. */
+  /** The key that was used, where it was one or behind the ticket: what stays open ends with it. */
   keyId?: string;
 }
 

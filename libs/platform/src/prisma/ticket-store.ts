@@ -11,6 +11,7 @@ const PATTERN = /^[\w-]{43}$/;
 interface Row {
   ownerId: string;
   actor: string;
+  keyId: string | null;
   scopes: string[];
   credentialExpiresAt: Date | null;
   fresh: boolean;
@@ -30,6 +31,7 @@ export class TicketStore {
     actor,
     scopes,
     expiresAt,
+    keyId,
   }: Principal): Promise<{ ticket: string; expiresAt: Date }> {
     const ticket = randomBytes(32).toString('base64url');
     const [row] = await this.database.main.$queryRaw<{ expiresAt: Date }[]>`
@@ -38,23 +40,33 @@ export class TicketStore {
           SELECT hash FROM live_tickets WHERE expires_at < clock_timestamp() LIMIT 100 FOR UPDATE SKIP LOCKED
         ))
       )
-      INSERT INTO live_tickets (hash, owner_id, actor, scopes, credential_expires_at, expires_at)
-      VALUES (${hashSecret(ticket)}, ${ownerId}, ${actor}, ${[...scopes]}::text[], ${expiresAt ?? null}::timestamptz,
+      INSERT INTO live_tickets (hash, owner_id, actor, key_id, scopes, credential_expires_at, expires_at)
+      VALUES (${hashSecret(ticket)}, ${ownerId}, ${actor}, ${keyId ?? null}, ${[...scopes]}::text[], ${expiresAt ?? null}::timestamptz,
         clock_timestamp() + make_interval(secs => ${HOLDS_MS / 1000}::float8))
       RETURNING expires_at AS "expiresAt"`;
     if (!row) throw new Error('A ticket was not written.');
     return { ticket, expiresAt: row.expiresAt };
   }
 
-  /** Who the ticket was issued to, once; undefined when it is unknown, used or too old. */
+  /** Who the ticket was issued to, once; undefined when it is unknown, used or too old, or its credential holds no more. */
   async claim(ticket: string): Promise<Principal | undefined> {
     if (!PATTERN.test(ticket)) return undefined;
     const [row] = await this.database.main.$queryRaw<Row[]>`
-      DELETE FROM live_tickets WHERE hash = ${hashSecret(ticket)}
-      RETURNING owner_id AS "ownerId", actor, scopes, credential_expires_at AS "credentialExpiresAt",
-        expires_at > clock_timestamp() AS fresh`;
+      DELETE FROM live_tickets t WHERE hash = ${hashSecret(ticket)}
+      RETURNING owner_id AS "ownerId", actor, key_id AS "keyId", scopes, credential_expires_at AS "credentialExpiresAt",
+        expires_at > clock_timestamp() AND COALESCE(credential_expires_at > clock_timestamp(), true)
+          AND (key_id IS NULL OR EXISTS (
+            SELECT FROM api_keys k WHERE k.id = t.key_id AND k.revoked_at IS NULL
+              AND COALESCE(k.expires_at > clock_timestamp(), true)
+          )) AS fresh`;
     if (!row?.fresh) return undefined;
-    const { ownerId, actor, scopes, credentialExpiresAt } = row;
-    return { ownerId, actor, scopes, ...(credentialExpiresAt ? { expiresAt: credentialExpiresAt } : {}) };
+    const { ownerId, actor, keyId, scopes, credentialExpiresAt } = row;
+    return {
+      ownerId,
+      actor,
+      scopes,
+      ...(keyId === null ? {} : { keyId }),
+      ...(credentialExpiresAt ? { expiresAt: credentialExpiresAt } : {}),
+    };
   }
 }

@@ -26,7 +26,8 @@ export class EventStreams {
     filter: LiveFilter,
     after: string | undefined,
     reply: FastifyReply,
-  ): StreamableFile {
+  ): StreamableFile | undefined {
+    if (reply.request.method === 'HEAD') return answerHead(reply);
     const stream = this.open(
       principal,
       () => subscription.close(),
@@ -35,7 +36,8 @@ export class EventStreams {
     const subscription = this.live.subscribe(
       principal.ownerId,
       filter,
-      (messages) => void stream.tell(messages),
+      (messages) => stream.tell(messages),
+      (error) => this.failed(stream, error),
     );
     subscription.open(after).then(
       (unknown) => void stream.tell(unknownJobs(unknown, filter.jobIds)),
@@ -52,6 +54,7 @@ export class EventStreams {
     after: string | undefined,
     reply: FastifyReply,
   ): Promise<StreamableFile | undefined> {
+    if (reply.request.method === 'HEAD') return answerHead(reply);
     const events = this.live.follow(
       ownerId,
       jobId,
@@ -93,6 +96,12 @@ export class EventStreams {
     this.logger.warn({ reason: error.message }, 'a stream of events has failed');
     stream.destroy();
   }
+}
+
+/** Nothing is opened for it: what has no body is read by nobody, and nobody would close it. */
+function answerHead(reply: FastifyReply): undefined {
+  void reply.type('text/event-stream');
+  return undefined;
 }
 
 function answer(reply: FastifyReply, stream: EventStream): StreamableFile {

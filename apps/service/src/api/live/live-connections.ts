@@ -22,17 +22,13 @@ export interface LiveConnection {
   terminate(): void;
 }
 
-/** The API key of a connection; undefined when it has another credential. */
-function keyOf({ principal }: LiveConnection): string | undefined {
-  return /^key:(.+)$/.exec(principal.actor)?.[1];
-}
-
 /** The open live connections of this process: counts them, ends those that may no longer listen, and all at a stop. */
 @Injectable()
 export class LiveConnections implements OnModuleDestroy {
   private readonly open = new Set<LiveConnection>();
   private readonly counts = new Map<string, number>();
   private timer: NodeJS.Timeout | undefined;
+  private checking = false;
   private stopping = false;
   private tellClosed = () => {};
 
@@ -85,17 +81,24 @@ export class LiveConnections implements OnModuleDestroy {
   /** Ends the connections whose credentials have expired or were revoked. */
   private async check(): Promise<void> {
     const now = Date.now();
-    const ids = new Set([...this.open].flatMap((connection) => keyOf(connection) ?? []));
+    // Before anything is asked: when a token ends is known without Postgres.
+    for (const connection of this.open) {
+      const { expiresAt } = connection.principal;
+      if (expiresAt !== undefined && expiresAt.getTime() <= now) connection.end('expired');
+    }
+    const ids = new Set([...this.open].flatMap(({ principal }) => principal.keyId ?? []));
+    if (ids.size === 0 || this.checking) return;
+    this.checking = true;
     try {
-      const valid = ids.size === 0 ? ids : await this.keys.valid([...ids]);
+      const valid = await this.keys.valid([...ids]);
       for (const connection of this.open) {
-        const id = keyOf(connection);
-        const { expiresAt } = connection.principal;
-        const over = expiresAt !== undefined && expiresAt.getTime() <= now;
-        if (over || (id !== undefined && ids.has(id) && !valid.has(id))) connection.end('expired');
+        const { keyId } = connection.principal;
+        if (keyId !== undefined && ids.has(keyId) && !valid.has(keyId)) connection.end('expired');
       }
     } catch (error) {
       this.logger.warn({ reason: (error as Error).message }, 'the keys of live connections were not checked');
+    } finally {
+      this.checking = false;
     }
   }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { LONGEST_CURSOR } from '@app/engine/live/live-cursor.js';
 import { strict } from '../jobs/strict.js';
 import { PAGE_PARAMETERS } from '../jobs/jobs.schemas.js';
 
@@ -24,7 +25,7 @@ const listOf = <T extends string>(item: z.ZodType<T, string>, description: strin
 /** A place to go on from, as an `id` of an earlier event. */
 const after = z
   .string()
-  .max(2000)
+  .max(LONGEST_CURSOR)
   .optional()
   .meta({ description: 'The id of the last event that came; a Last-Event-ID in the header goes before it.' });
 const ticket = z

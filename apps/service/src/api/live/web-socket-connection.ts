@@ -31,7 +31,7 @@ interface ConnectionOptions {
   principal: Principal;
   /** Letters that may wait to be read. */
   most: number;
-  subscribe: (tell: (messages: LiveMessage[]) => void) => LiveSubscription;
+  subscribe: (tell: (messages: LiveMessage[]) => Promise<void>, fail: () => void) => LiveSubscription;
   /** The connection is gone, with its code. */
   closed: (code: number) => void;
 }
@@ -51,7 +51,13 @@ export class WebSocketConnection implements LiveConnection {
   ) {
     this.principal = options.principal;
     this.out = new Outgoing(options.most);
-    this.subscription = options.subscribe((messages) => this.tell(messages));
+    this.subscription = options.subscribe(
+      (messages) => {
+        this.tell(messages);
+        return this.out.room();
+      },
+      () => this.close('failed'),
+    );
     socket
       .on('message', (data, isBinary) => this.receive(data as Buffer, isBinary))
       .on('ping', () => this.count())

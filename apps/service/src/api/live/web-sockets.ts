@@ -84,7 +84,11 @@ export class WebSockets implements OnApplicationBootstrap, OnModuleDestroy {
       const principal = await this.identify(request);
       if (!principal) {
         // Of a refused upgrade a page learns nothing; of a close it learns the code.
-        return this.server.handleUpgrade(request, socket, head, (opened) => closeSocket(opened, 'ticket'));
+        return this.server.handleUpgrade(request, socket, head, (opened) => {
+          // Whoever is refused may still send frames that are none.
+          opened.on('error', () => {});
+          closeSocket(opened, 'ticket');
+        });
       }
       Object.assign(line, { ownerId: principal.ownerId, actor: principal.actor });
       await this.admit(principal);
@@ -112,9 +116,11 @@ export class WebSockets implements OnApplicationBootstrap, OnModuleDestroy {
   private check(request: IncomingMessage) {
     if (this.state.stopping || this.connections.closing)
       throw new ProblemError('service-unavailable', 'This process is stopping. Ask again.', {}, 1);
-    const url = new URL(request.url ?? '', 'http://localhost');
-    if (request.method !== 'GET' || url.pathname !== '/' || !(request.url ?? '').startsWith('/'))
+    const [path = ''] = (request.url ?? '').split('?', 1);
+    // Looked at as it came: `//` names a host, and the URL of a whole address is not ours.
+    if (request.method !== 'GET' || path !== '/')
       throw new ProblemError('not-found', 'There is no WebSocket but at /.');
+    const url = new URL(request.url ?? '', 'http://localhost');
     const names = [...url.searchParams.keys()];
     if (names.some((name) => SECRETS.test(name))) throw new UnauthenticatedError();
     const { origin } = request.headers;
@@ -165,7 +171,8 @@ export class WebSockets implements OnApplicationBootstrap, OnModuleDestroy {
     const connection = new WebSocketConnection(socket, {
       principal,
       most: this.config.LIVE_BUFFER,
-      subscribe: (tell) => this.live.subscribe(principal.ownerId, { jobIds: jobId, types: type }, tell),
+      subscribe: (tell, fail) =>
+        this.live.subscribe(principal.ownerId, { jobIds: jobId, types: type }, tell, fail),
       closed: (code) => {
         this.open.delete(connection);
         this.connections.delete(connection);
