@@ -25,10 +25,10 @@ export class WebhookReceiver {
     server.on('request', (request, reply) => void this.receive(request, reply));
   }
 
-  static async start(): Promise<WebhookReceiver> {
+  static async start(host = '127.0.0.1', port = 0): Promise<WebhookReceiver> {
     const server = createServer();
     const receiver = new WebhookReceiver(server);
-    server.listen(0, '127.0.0.1');
+    server.listen(port, host);
     await once(server, 'listening');
     return receiver;
   }

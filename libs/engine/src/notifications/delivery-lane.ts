@@ -106,7 +106,8 @@ export class DeliveryLane {
 
   private async try(due: DueDelivery): Promise<TryResult> {
     try {
-      return await this.channel.send(due, this.stopping.signal);
+      const { signal } = this.stopping;
+      return await untilAborted(this.channel.send(due, signal), signal);
     } catch (error) {
       return { status: 'again', reason: (error as Error).message };
     }
@@ -139,4 +140,14 @@ export class DeliveryLane {
       this.logger.warn({ reason: error.message }, 'notices were not renewed'),
     );
   }
+}
+
+/** Waits for work until the signal; a channel that does not heed it keeps nobody from going. */
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const give = () => reject(new Error('given up'));
+    if (signal.aborted) give();
+    signal.addEventListener('abort', give);
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', give));
+  });
 }
