@@ -62,6 +62,8 @@ CREATE TABLE "deliveries" (
     "attempts" INTEGER NOT NULL DEFAULT 0,
     -- The number of the turn; every later write names it.
     "fence" INTEGER NOT NULL DEFAULT 0,
+    -- Whether somebody has taken it and not yet said what came of it.
+    "trying" BOOLEAN NOT NULL DEFAULT false,
     -- When it is due, or its turn is over; empty when nothing is to be done any more.
     "look_again_at" TIMESTAMPTZ(6) DEFAULT clock_timestamp(),
     -- Of the last try.
@@ -83,6 +85,8 @@ CREATE TABLE "deliveries" (
 -- Nobody is told twice of one end of a job.
 CREATE UNIQUE INDEX "deliveries_once" ON "deliveries"("job_id", "generation", "kind", "recipient") WHERE "job_id" IS NOT NULL;
 CREATE INDEX "deliveries_due" ON "deliveries"("kind", "look_again_at") WHERE "status" = 'waiting';
+-- Finds what is due of each recipient, where one with many would hide the others.
+CREATE INDEX "deliveries_due_of" ON "deliveries"("kind", "recipient", "look_again_at") WHERE "status" = 'waiting';
 CREATE INDEX "deliveries_log" ON "deliveries"("recipient", "created_at" DESC, "id" DESC) WHERE "kind" = 'webhook';
 CREATE INDEX "deliveries_of_digest" ON "deliveries"("digest_id", "created_at", "id") WHERE "digest_id" IS NOT NULL;
 CREATE INDEX "deliveries_ended_at" ON "deliveries"("ended_at") WHERE "ended_at" IS NOT NULL;

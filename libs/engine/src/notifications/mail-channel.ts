@@ -10,7 +10,9 @@ import { digestOf, mailOf } from './mail-texts.js';
 export class MailChannel implements Channel {
   readonly kind = 'mail';
   readonly atOnce = MAILS_AT_ONCE;
+  // All go through one server: who is slow is it, and no recipient and no owner.
   readonly perRecipient = MAILS_AT_ONCE;
+  readonly perOwner = MAILS_AT_ONCE;
   private readonly mailer: Mailer;
 
   constructor(
@@ -25,7 +27,7 @@ export class MailChannel implements Channel {
     const { PUBLIC_URL } = this.config;
     const texts =
       event === DIGEST
-        ? digestOf(ownerId, await readDigest(this.database.main, id), PUBLIC_URL)
+        ? digestOf(ownerId, await readDigest(this.database.main, delivery), PUBLIC_URL)
         : mailOf(ownerId, data, PUBLIC_URL);
     const sent = await this.mailer.send({ id, to: recipient, ...texts }, signal);
     const status = { sent: 'delivered', refused: 'failed', unsure: 'again' } as const;

@@ -12,6 +12,7 @@ export class WebhookChannel implements Channel {
   readonly kind = 'webhook';
   readonly atOnce = 16;
   readonly perRecipient = 2;
+  readonly perOwner = 4;
 
   constructor(
     private readonly outbound: Outbound,

@@ -184,10 +184,12 @@ const MOST_LISTED = 50;
  */
 export async function readDigest(
   client: PrismaClient,
-  digestId: string,
+  { id: digestId, ownerId, recipient }: { id: string; ownerId: string; recipient: string },
 ): Promise<{ count: number; notices: JobNotice[] }> {
   return inTransaction(client, async (sql) => {
-    await sql.$executeRaw`DELETE FROM mail_windows WHERE digest_id = ${digestId}::uuid`;
+    await sql.$executeRaw`
+      DELETE FROM mail_windows
+      WHERE owner_id = ${ownerId} AND recipient = ${recipient} AND digest_id = ${digestId}::uuid`;
     const rows = await sql.$queryRaw<{ data: JobNotice; count: number }[]>`
       SELECT data, (count(*) OVER ())::int AS count FROM deliveries WHERE digest_id = ${digestId}::uuid
       ORDER BY created_at, id LIMIT ${MOST_LISTED}`;
