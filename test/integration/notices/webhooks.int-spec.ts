@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Webhook as Verifier } from 'standardwebhooks';
 import { type ApiUser, apiUser } from '../../support/api-client.js';
@@ -330,9 +331,9 @@ test('a receiver that says 410 is called no more, until its owner says so', asyn
 });
 
 test('a delivery whose second answer is still to come is not called a third time for being redelivered', async () => {
-  let answer = () => {};
+  const held: ServerResponse[] = [];
   receiver.answers.set('/second', (nth, reply) => {
-    if (nth === 2) answer = () => reply.writeHead(204).end();
+    if (nth === 2) held.push(reply);
     else reply.writeHead(nth === 1 ? 500 : 204).end();
   });
   const { webhookId } = await hook('/second', { events: ['job.failed'] });
@@ -344,7 +345,7 @@ test('a delivery whose second answer is still to come is not called a third time
   // What comes later has been called, so this one would have been.
   await ann.send('POST', `/webhooks/${webhookId}/test`);
   await eventually(() => expect(receiver.to('/second')).toHaveLength(3));
-  answer();
+  held[0]?.writeHead(204).end();
   await eventually(async () =>
     expect((await log(webhookId))[1]).toMatchObject({ status: 'delivered', attempts: 2 }),
   );
@@ -430,7 +431,13 @@ describe('a webhook', () => {
       Array.from({ length: 23 }, () => carl.send('POST', '/webhooks', { url: 'https://1.1.1.1' })),
     );
     expect(made.filter(({ status }) => status === 201)).toHaveLength(20);
-    expect(made.find(({ status }) => status !== 201)?.body.type).toBe('urn:longhaul:problem:quota-exceeded');
+    const refusal = made.find(({ status }) => status !== 201)!;
+    expect([refusal.status, refusal.body]).toMatchObject([
+      429,
+      { type: 'urn:longhaul:problem:quota-exceeded', detail: 'An owner has at most 20 webhooks.' },
+    ]);
+    // No time brings room; only who deletes one does.
+    expect(refusal.headers.get('retry-after')).toBeNull();
   });
 });
 

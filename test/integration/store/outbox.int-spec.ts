@@ -69,6 +69,11 @@ const plant = ({ ownerId, recipient }: { ownerId: string; recipient: string }, c
   one.$executeRaw`
     INSERT INTO deliveries (id, kind, owner_id, recipient, event, data)
     SELECT gen_random_uuid(), 'webhook', ${ownerId}, ${recipient}, 'job.failed', '{}' FROM generate_series(1, ${count}::int)`;
+/** Whose deliveries are taken where one owner may have four under way, and one recipient two. */
+const owners = async (busy: DeliveryRoom['busy'] = []) =>
+  (await take(one, LEASE, { limit: 10, perRecipient: 2, perOwner: 4, busy }))
+    .map((due) => due.ownerId)
+    .toSorted();
 /** Ends what is left of earlier tests. */
 const clear = () => one.$executeRaw`DELETE FROM deliveries`;
 
@@ -295,10 +300,6 @@ describe('a delivery', () => {
       ['modest', 1],
     ] as const)
       for (let nth = 0; nth < count; nth++) await plant({ ownerId, recipient: `${ownerId}-${nth}` });
-    const owners = async (busy: DeliveryRoom['busy'] = []) => {
-      const room = { limit: 10, perRecipient: 2, perOwner: 4, busy };
-      return (await take(one, LEASE, room)).map((due) => due.ownerId).toSorted();
-    };
     const busy = { id: nobody, ownerId: 'greedy', recipient: 'greedy-0' };
     expect(await owners([busy])).toEqual(['greedy', 'greedy', 'greedy', 'modest']);
     expect(await owners([busy, busy, busy, busy])).toEqual([]);
