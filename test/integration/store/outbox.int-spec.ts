@@ -8,6 +8,7 @@ import {
   renewDeliveries,
 } from '@app/engine/store/deliveries.js';
 import { endFinalization, takeDueFinalizations } from '@app/engine/store/finalization.js';
+import { noteLateStarts } from '@app/engine/store/late-starts.js';
 import { expandOutbox, readDigest } from '@app/engine/store/outbox.js';
 import { repairJobs } from '@app/engine/store/repair-jobs.js';
 import { resolveJob } from '@app/engine/store/resolve-job.js';
@@ -18,6 +19,7 @@ import { addWebhook, findWebhook, WEBHOOK_EVENTS } from '@app/engine/store/webho
 import { redeliver } from '@app/engine/store/webhook-deliveries.js';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import {
+  claimAll,
   ending,
   failure,
   finish,
@@ -379,6 +381,39 @@ describe('a delivery', () => {
     expect(await readDigest(one, digest)).toMatchObject({ count: 1 });
     await recordDelivery(one, digest, { status: 'delivered' });
     expect(await deleteOldDeliveries(one, 60_000, 10)).toBe(1);
+  });
+});
+
+test('a job of a schedule that begins late is told of to webhooks, once, and its end as well (feature 35)', async () => {
+  await clear();
+  const { webhookId } = (await addWebhook(one, 'slow', HOOK, 'whsec_x', 20))!;
+  await addWebhook(one, 'slow', { ...HOOK, events: ['job.failed'] }, 'whsec_x', 20);
+  const slot = '2026-01-02T03:04:05.000Z';
+  const jobs = [newJob({ ownerId: 'slow', labels: { a: 'b' } }), newJob({ ownerId: 'deaf' })];
+  await acceptJobs(one, jobs, LIFE);
+  const [{ jobId, units }] = jobs as [(typeof jobs)[0], unknown];
+  for (const job of jobs)
+    await one.$executeRaw`INSERT INTO schedule_slots (schedule_id, slot, outcome, job_id, check_at)
+      VALUES (${job.jobId}::uuid, ${slot}::timestamptz, 'fired', ${job.jobId}::uuid, now() - interval '1 s')`;
+  expect((await noteLateStarts(one, 10)).late).toHaveLength(2);
+  expect(await outbox(jobs[1]!.jobId)).toEqual([]);
+  expect((await noteLateStarts(one, 10)).looked).toBe(0);
+  // It ends before anybody has looked.
+  const [task] = await claimAll(one, [units[0]!.taskId]);
+  await finish(one, ending(task!));
+  while ((await expandOutbox(one, 1, LIMIT)) > 0);
+  const taken = (await take(one)).toSorted((a, b) => a.event.localeCompare(b.event));
+  expect(taken.map(({ event, recipient }) => [event, recipient])).toEqual([
+    ['job.completed', webhookId],
+    ['job.late', webhookId],
+  ]);
+  expect(taken[1]?.data).toEqual({
+    jobId,
+    type: 'test.type',
+    generation: 1,
+    labels: { a: 'b' },
+    scheduleId: jobId,
+    slot,
   });
 });
 

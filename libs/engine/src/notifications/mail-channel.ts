@@ -1,3 +1,4 @@
+import type { JobNotice } from '@app/core';
 import type { Config } from '@app/platform/config/config.js';
 import { Mailer, MAILS_AT_ONCE } from '@app/platform/mail/mailer.js';
 import type { Database } from '@app/platform/prisma/database.js';
@@ -28,7 +29,7 @@ export class MailChannel implements Channel {
     const texts =
       event === DIGEST
         ? digestOf(ownerId, await readDigest(this.database.main, delivery), PUBLIC_URL)
-        : mailOf(ownerId, data, PUBLIC_URL);
+        : mailOf(ownerId, data as JobNotice, PUBLIC_URL);
     const sent = await this.mailer.send({ id, to: recipient, ...texts }, signal);
     const status = { sent: 'delivered', refused: 'failed', unsure: 'again' } as const;
     return { status: status[sent.kind], code: sent.code, reason: sent.reason };

@@ -1,4 +1,4 @@
-import type { JobNotice } from '@app/core';
+import type { JobNotice, LateNotice } from '@app/core';
 import { Prisma, type Sql } from '@app/platform/prisma/database.js';
 import { DIGEST } from './outbox.js';
 
@@ -19,7 +19,7 @@ export interface DueDelivery extends DeliveryTurn {
   /** An address, or the id of a webhook. */
   recipient: string;
   event: string;
-  data: JobNotice;
+  data: JobNotice | LateNotice;
   /** This try included. */
   attempts: number;
   createdAt: Date;
