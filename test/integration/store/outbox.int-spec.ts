@@ -59,7 +59,7 @@ const deliveries = (jobId: string) =>
 const take = (
   sql: PrismaClient,
   leaseMs = LEASE,
-  room: DeliveryRoom = { limit: 1000, perRecipient: 1000, perOwner: 1000, busy: [] },
+  room: DeliveryRoom = { limit: 1000, perRecipient: 1000, perOwner: 1000, busy: [], walk: { from: '' } },
 ) =>
   Promise.all((['mail', 'webhook'] as const).map((kind) => takeDueDeliveries(sql, kind, room, leaseMs))).then(
     (due) => due.flat(),
@@ -73,7 +73,7 @@ const plant = ({ ownerId, recipient }: { ownerId: string; recipient: string }, c
     SELECT gen_random_uuid(), 'webhook', ${ownerId}, ${recipient}, 'job.failed', '{}' FROM generate_series(1, ${count}::int)`;
 /** Whose deliveries are taken where one owner may have four under way, and one recipient two. */
 const owners = async (busy: DeliveryRoom['busy'] = []) =>
-  (await take(one, LEASE, { limit: 10, perRecipient: 2, perOwner: 4, busy }))
+  (await take(one, LEASE, { limit: 10, perRecipient: 2, perOwner: 4, busy, walk: { from: '' } }))
     .map((due) => due.ownerId)
     .toSorted();
 /** Ends what is left of earlier tests. */
@@ -285,7 +285,13 @@ describe('a delivery', () => {
       await ENDINGS['the last task']!.end({ notify: { ...notify, email: [address] } });
     while ((await expandOutbox(one, 100, LIMIT)) > 0);
     const recipients = async (busy: DeliveryRoom['busy']) => {
-      const taken = await take(one, LEASE, { limit: 10, perRecipient: 2, perOwner: 100, busy });
+      const taken = await take(one, LEASE, {
+        limit: 10,
+        perRecipient: 2,
+        perOwner: 100,
+        busy,
+        walk: { from: '' },
+      });
       return taken.map((due) => due.recipient).toSorted();
     };
     const slow = { id: nobody, ownerId: OWNER, recipient: 'slow@x.org' };
@@ -313,7 +319,7 @@ describe('a delivery', () => {
     await plant({ recipient: 'full', ownerId: 'full' }, 600);
     await plant({ recipient: 'behind', ownerId: 'behind' });
     await plant({ recipient: 'aside', ownerId: 'behind' });
-    const room = { limit: 10, perRecipient: 2, perOwner: 4, busy: [] };
+    const room = { limit: 10, perRecipient: 2, perOwner: 4, busy: [], walk: { from: '' } };
     const first = await take(one, LEASE, room);
     expect(first.map((due) => due.recipient).toSorted()).toEqual(['aside', 'behind', 'full', 'full']);
     await plant({ recipient: 'late', ownerId: 'late' });
@@ -321,10 +327,24 @@ describe('a delivery', () => {
     expect(again.map((due) => due.recipient)).toEqual(['late']);
   });
 
+  test('is found among any number of recipients for whom nothing is due', async () => {
+    await clear();
+    await plant({ recipient: 'a', ownerId: 'full' }, 600);
+    await one.$executeRaw`INSERT INTO deliveries (id, kind, owner_id, recipient, event, data, look_again_at)
+      SELECT gen_random_uuid(), 'webhook', 'many', 'b' || i, 'job.failed', '{}', now() + interval '1 hour'
+      FROM generate_series(1, 1500) i`;
+    await plant({ recipient: 'z', ownerId: 'last' });
+    const room = { limit: 10, perRecipient: 2, perOwner: 4, walk: { from: '' } };
+    const taken: Awaited<ReturnType<typeof take>> = [];
+    for (let looks = 0; looks < 3; looks++)
+      taken.push(...(await takeDueDeliveries(one, 'webhook', { ...room, busy: taken }, LEASE)));
+    expect(taken.map((due) => due.recipient)).toEqual(['a', 'a', 'z']);
+  });
+
   test('whose lease has lapsed is not begun anew by who has it under way', async () => {
     const jobId = await waiting();
     const busy = await take(one, 0);
-    const room = { limit: 10, perRecipient: 10, perOwner: 10 };
+    const room = { limit: 10, perRecipient: 10, perOwner: 10, walk: { from: '' } };
     expect(await take(one, 0, { ...room, busy })).toEqual([]);
     expect(await take(two, 0, { ...room, busy: [] })).toMatchObject([{ jobId, attempts: 2 }]);
   });

@@ -32,6 +32,7 @@ export interface LaneOptions {
 export class DeliveryLane {
   private readonly running = new Map<DueDelivery, Promise<void>>();
   private readonly stopping = new AbortController();
+  private readonly walk = { from: '' };
   private renewal: NodeJS.Timeout | undefined;
   private closed = false;
 
@@ -48,7 +49,7 @@ export class DeliveryLane {
     const limit = atOnce - this.running.size;
     if (limit <= 0 || this.closed) return;
     this.renewal ??= setInterval(() => void this.renew(), this.options.leaseMs / 3).unref();
-    const room = { limit, perRecipient, perOwner, busy: [...this.running.keys()] };
+    const room = { limit, perRecipient, perOwner, busy: [...this.running.keys()], walk: this.walk };
     for (const due of await takeDueDeliveries(this.database.main, kind, room, this.options.leaseMs)) {
       const work = this.turn(due)
         .catch((error: Error) =>

@@ -12,6 +12,8 @@ export interface DeliveryRoom {
   perRecipient: number;
   perOwner: number;
   busy: readonly Pick<DueDelivery, 'id' | 'ownerId' | 'recipient'>[];
+  /** Where the last walk over the recipients has ended. The next one goes on from there, so that it comes by all in time. */
+  walk: { from: string };
 }
 
 /**
@@ -29,7 +31,11 @@ export async function takeDueDeliveries(
   const limit = room.limit - taken.length;
   if (limit <= 0 || !hasFull(busy, room)) return taken;
   // What is due of others may stand behind all that was looked through.
-  return [...taken, ...(await takeOf(sql, OF_EACH(kind, room), { ...room, limit, busy }, leaseMs))];
+  const found = await walkOver(sql, kind, room);
+  if (found.length === 0) return taken;
+  const these = Prisma.sql`
+    SELECT id, owner_id, recipient, look_again_at FROM deliveries WHERE id = ANY(${found}::uuid[]) AND ${DUE}`;
+  return [...taken, ...(await takeOf(sql, these, { ...room, limit, busy }, leaseMs))];
 }
 
 const DUE = Prisma.sql`status = 'waiting' AND look_again_at <= statement_timestamp()`;
@@ -38,23 +44,31 @@ const EARLIEST = (kind: DeliveryKind) => Prisma.sql`
   SELECT id, owner_id, recipient, look_again_at FROM deliveries WHERE ${DUE} AND kind = ${kind}
   ORDER BY look_again_at LIMIT ${LOOK_THROUGH}`;
 
-/** The first ones due of each recipient: one probe of an index for each, however much waits. Nothing where EARLIEST saw it all. */
-const OF_EACH = (kind: DeliveryKind, { perRecipient }: DeliveryRoom) => {
+/** The first ones due of each recipient: one probe of an index for each, however much waits. None where EARLIEST saw it all. */
+async function walkOver(
+  sql: Sql,
+  kind: DeliveryKind,
+  { perRecipient, walk }: DeliveryRoom,
+): Promise<string[]> {
   const next = (after: Prisma.Sql) => Prisma.sql`
     SELECT recipient FROM deliveries WHERE status = 'waiting' AND kind = ${kind} AND recipient > ${after}
     ORDER BY recipient LIMIT 1`;
-  return Prisma.sql`
+  const [row] = await sql.$queryRaw<{ ids: string[]; last: string | null; steps: number }[]>`
     WITH RECURSIVE walk AS (
-      SELECT f.recipient, 1 AS nth FROM (${next(Prisma.sql`''`)}) f
+      SELECT f.recipient, 1 AS nth FROM (${next(Prisma.sql`${walk.from}`)}) f
       WHERE (SELECT count(*) FROM (${EARLIEST(kind)}) e) = ${LOOK_THROUGH}
       UNION ALL
       SELECT n.recipient, w.nth + 1 FROM walk w, LATERAL (${next(Prisma.sql`w.recipient`)}) n WHERE w.nth < ${WALK_OVER}
     )
-    SELECT d.id, d.owner_id, d.recipient, d.look_again_at FROM walk w, LATERAL (
-      SELECT id, owner_id, recipient, look_again_at FROM deliveries
+    SELECT COALESCE(array_agg(d.id::text) FILTER (WHERE d.id IS NOT NULL), '{}') AS ids, max(w.recipient) AS last,
+      COALESCE(max(w.nth), 0)::int AS steps
+    FROM walk w LEFT JOIN LATERAL (
+      SELECT id FROM deliveries
       WHERE ${DUE} AND kind = ${kind} AND recipient = w.recipient ORDER BY look_again_at LIMIT ${perRecipient}
-    ) d`;
-};
+    ) d ON true`;
+  walk.from = row?.steps === WALK_OVER ? (row.last ?? '') : '';
+  return row?.ids ?? [];
+}
 
 function takeOf(
   sql: Sql,
