@@ -43,6 +43,7 @@ beforeAll(async () => {
 afterEach(() => {
   sink.become('works');
   sink.welcome = () => undefined;
+  sink.accepts = () => undefined;
   sink.holds = () => false;
 });
 afterAll(async () => {
@@ -60,11 +61,11 @@ const notices = (jobId: string) =>
     'SELECT recipient, status, attempts, error, code FROM deliveries WHERE job_id = $1::uuid ORDER BY recipient',
     jobId,
   );
-/** What waits for another try is due now: later pauses are long. */
+/** What waits for another try is due now: later pauses are long. What is being tried stays with who tries it. */
 const hurry = () =>
   sql(
     database.url,
-    `UPDATE deliveries SET look_again_at = now() WHERE status = 'waiting' AND error IS NOT NULL`,
+    `UPDATE deliveries SET look_again_at = now() WHERE status = 'waiting' AND NOT trying AND event <> 'digest'`,
   );
 /** Waits until nothing of a job is to be told any more. */
 const told = (jobId: string) =>

@@ -6,9 +6,16 @@ const TYPE_A = 1;
 /** A real name server, which says of names what a test wants; IPv4 only. */
 export class NameServer {
   readonly addresses = new Map<string, string[]>();
+  /** Names that it was asked for an IPv4 address of, each time. */
+  readonly asked: string[] = [];
+  /** Whether it answers at all. */
+  silent = false;
 
   private constructor(private readonly socket: Socket) {
-    socket.on('message', (question, from) => socket.send(this.answer(question), from.port, from.address));
+    socket.on('message', (question, from) => {
+      const answer = this.answer(question);
+      if (!this.silent) socket.send(answer, from.port, from.address);
+    });
   }
 
   static async start(): Promise<NameServer> {
@@ -38,7 +45,9 @@ export class NameServer {
     }
     const asked = question.subarray(12, at + 5);
     const isA = question.readUInt16BE(at + 1) === TYPE_A;
-    const known = this.addresses.get(labels.join('.').toLowerCase());
+    const name = labels.join('.').toLowerCase();
+    if (isA) this.asked.push(name);
+    const known = this.addresses.get(name);
     const found = isA ? (known ?? []) : [];
     const head = Buffer.alloc(12);
     question.copy(head, 0, 0, 2);

@@ -28,6 +28,8 @@ export class SmtpSink {
   mode: SinkMode = 'works';
   /** What it answers to a recipient, each time; undefined: it is welcome. */
   welcome: (address: string) => number | undefined = () => undefined;
+  /** What it answers to a sender, likewise. */
+  accepts: (sender: string) => number | undefined = () => undefined;
   /** Whether the end of a message to a recipient is answered, or waited for. */
   holds: (address: string) => boolean = () => false;
   private readonly server: SMTPServer;
@@ -46,6 +48,10 @@ export class SmtpSink {
         if (this.mode === 'hangs') return;
         if (this.mode === 'refuses') answer(refusal(421));
         else answer();
+      },
+      onMailFrom: ({ address }, _session, answer) => {
+        const code = this.accepts(address);
+        answer(code === undefined ? null : refusal(code));
       },
       onRcptTo: ({ address }, _session, answer) => {
         const code = this.welcome(address);

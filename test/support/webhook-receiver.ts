@@ -19,16 +19,18 @@ export class WebhookReceiver {
   connections = 0;
   /** By path; any other path answers 204. */
   readonly answers = new Map<string, Answer>();
+  /** Paths that answer 101 and nothing more. */
+  readonly switches = new Set<string>();
 
   private constructor(private readonly server: Server) {
     server.on('connection', () => this.connections++);
     server.on('request', (request, reply) => void this.receive(request, reply));
   }
 
-  static async start(): Promise<WebhookReceiver> {
+  static async start(host = '127.0.0.1', port = 0): Promise<WebhookReceiver> {
     const server = createServer();
     const receiver = new WebhookReceiver(server);
-    server.listen(0, '127.0.0.1');
+    server.listen(port, host);
     await once(server, 'listening');
     return receiver;
   }
@@ -59,7 +61,9 @@ export class WebhookReceiver {
     };
     this.calls.push(call);
     const answer = this.answers.get(call.path);
-    if (answer) answer(this.to(call.path).length, reply, call);
+    if (this.switches.has(call.path))
+      reply.socket?.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
+    else if (answer) answer(this.to(call.path).length, reply, call);
     else reply.writeHead(204).end();
   }
 }

@@ -1,21 +1,25 @@
 -- Who is mailed of the end of a job, and of which ends: {"email": [...], "on": ["failed"]}. Fixed when the job is accepted.
 ALTER TABLE "jobs" ADD COLUMN "notify" JSONB;
 
--- The ends of jobs that somebody is to be told of, written in the transaction that ends the job. It has all that is told,
--- for a retry may change the job before it is read.
+-- The ends of jobs that somebody is to be told of, written in the transaction that ends the job, and late beginnings, likewise.
+-- It has all that is told, for a retry may change the job before it is read.
 CREATE TABLE "outbox" (
     "job_id" UUID NOT NULL,
     "generation" INTEGER NOT NULL,
     "owner_id" TEXT NOT NULL,
     "type" TEXT NOT NULL,
     "status" TEXT NOT NULL,
+    -- Of a job that had not begun in time after its slot, and of which slot. It will end as well.
+    "late" BOOLEAN NOT NULL DEFAULT false,
+    "slot" JSONB,
     "error" JSONB,
     "labels" JSONB,
     "notify" JSONB,
     "ended_at" TIMESTAMPTZ(3) NOT NULL DEFAULT clock_timestamp(),
 
-    CONSTRAINT "outbox_pkey" PRIMARY KEY ("job_id", "generation"),
-    CONSTRAINT "outbox_status" CHECK ("status" IN ('completed', 'failed', 'canceled'))
+    CONSTRAINT "outbox_pkey" PRIMARY KEY ("job_id", "generation", "late"),
+    CONSTRAINT "outbox_status" CHECK ("status" IN ('completed', 'failed', 'canceled', 'late')),
+    CONSTRAINT "outbox_late" CHECK ("late" = ("status" = 'late'))
 );
 
 CREATE INDEX "outbox_ended_at" ON "outbox"("ended_at");
@@ -62,6 +66,8 @@ CREATE TABLE "deliveries" (
     "attempts" INTEGER NOT NULL DEFAULT 0,
     -- The number of the turn; every later write names it.
     "fence" INTEGER NOT NULL DEFAULT 0,
+    -- Whether somebody has taken it and not yet said what came of it.
+    "trying" BOOLEAN NOT NULL DEFAULT false,
     -- When it is due, or its turn is over; empty when nothing is to be done any more.
     "look_again_at" TIMESTAMPTZ(6) DEFAULT clock_timestamp(),
     -- Of the last try.
@@ -80,9 +86,11 @@ CREATE TABLE "deliveries" (
     CONSTRAINT "deliveries_ended" CHECK (("status" = 'waiting') = ("ended_at" IS NULL))
 ) WITH (fillfactor = 80);
 
--- Nobody is told twice of one end of a job.
-CREATE UNIQUE INDEX "deliveries_once" ON "deliveries"("job_id", "generation", "kind", "recipient") WHERE "job_id" IS NOT NULL;
+-- Nobody is told twice of one end of a job, and of its late beginning.
+CREATE UNIQUE INDEX "deliveries_once" ON "deliveries"("job_id", "generation", "kind", "recipient", ("event" = 'job.late')) WHERE "job_id" IS NOT NULL;
 CREATE INDEX "deliveries_due" ON "deliveries"("kind", "look_again_at") WHERE "status" = 'waiting';
+-- Finds what is due of each recipient, where one with many would hide the others.
+CREATE INDEX "deliveries_due_of" ON "deliveries"("kind", "recipient", "look_again_at") WHERE "status" = 'waiting';
 CREATE INDEX "deliveries_log" ON "deliveries"("recipient", "created_at" DESC, "id" DESC) WHERE "kind" = 'webhook';
 CREATE INDEX "deliveries_of_digest" ON "deliveries"("digest_id", "created_at", "id") WHERE "digest_id" IS NOT NULL;
 CREATE INDEX "deliveries_ended_at" ON "deliveries"("ended_at") WHERE "ended_at" IS NOT NULL;

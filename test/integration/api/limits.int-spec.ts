@@ -121,6 +121,7 @@ describe('open work of an owner', () => {
     const refusal = others.find(({ status }) => status === 429);
     expect(refusal?.body).toMatchObject({ type: 'urn:longhaul:problem:quota-exceeded' });
     expect(refusal?.headers.get('retry-after')).toBe('10');
+    expect(refusal?.headers.get('retry-after')).toBe('10');
     await eventually(
       async () => {
         const again = await dave.send('POST', '/jobs', later, headers);

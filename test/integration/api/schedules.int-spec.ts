@@ -191,6 +191,7 @@ describe('schedules over HTTP', () => {
       many.push(await alice!.send('POST', '/schedules', { name: `many ${nth}`, every: '1h', job }));
     expect(many.map(({ status }) => status)).toEqual([...Array(6).fill(201), 429, 429]);
     expect(many.at(-1)?.body).toMatchObject({ detail: 'An owner has at most 8 schedules.' });
+    expect(many.at(-1)?.headers.get('retry-after')).toBeNull();
     for (const { body } of many.slice(0, 6)) await alice!.send('DELETE', `/schedules/${body.scheduleId}`);
   });
 

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { JobType, type TaskContext, type TaskView } from '@app/core';
 import { type RunningCatalog, startCatalog } from '../../../apps/catalog-sim/src/catalog-server.js';
+import { Syncer } from '@app/engine/syncer/syncer.js';
 import { onDatabase } from '../../../scripts/db/database.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
@@ -127,6 +128,16 @@ describe('a tick of the syncer', () => {
     for (const { jobId } of jobs) {
       expect((await engine.ended(jobId, undefined, { timeout: 20_000 })).status).toBe('completed');
     }
+  });
+
+  test('forgets notices that were over long ago, more than one batch of them', async () => {
+    await sql(`INSERT INTO deliveries (id, kind, owner_id, recipient, event, data, status, look_again_at, ended_at)
+      SELECT gen_random_uuid(), 'mail', 'alice', 'ann@example.com', 'job.failed', '{}', 'delivered', NULL, now() - interval '1 day'
+      FROM generate_series(1, 4000)`);
+    const syncer = engine.app.get(Syncer);
+    // The first may be one that was under way.
+    for (let nth = 0; nth < 2; nth++) await syncer.tick(true);
+    expect(await sql('SELECT count(*)::int AS count FROM deliveries')).toEqual([{ count: 0 }]);
   });
 
   test('forgets jobs that ended long ago with all that belongs to them, and no open one (feature 53)', async () => {

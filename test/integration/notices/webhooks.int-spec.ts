@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Webhook as Verifier } from 'standardwebhooks';
 import { type ApiUser, apiUser } from '../../support/api-client.js';
@@ -170,27 +171,38 @@ describe('an address that must not be called', () => {
     expect(receiver.connections).toBe(before);
   });
 
-  test('input 75: a name that was public when the webhook was made and is private now is not connected to', async () => {
-    names.addresses.set('rebind.example.com', ['93.184.215.14']);
-    const { webhookId } = await make({ url: 'https://rebind.example.com/' });
-    names.addresses.set('rebind.example.com', ['127.0.0.9', '93.184.215.14']);
-    const before = receiver.connections;
-    await ann.send('POST', `/webhooks/${webhookId}/test`);
-    expect(await over(webhookId, 'failed')).toMatchObject({
-      attempts: 1,
-      error: 'blocked-address',
-      answerCode: null,
-    });
-    expect(receiver.connections).toBe(before);
-    await remove(webhookId);
-  });
-
-  test('input 75: a call goes to the addresses that were checked, whatever else the name means', async () => {
-    names.addresses.set('pinned.example.com', ['127.0.0.1']);
-    const { webhookId } = await make({ url: `http://pinned.example.com:${receiver.port}/pinned` });
+  test('input 75: a name that was allowed when the webhook was made and is not now is not connected to', async () => {
+    const inside = await WebhookReceiver.start('127.0.0.9', receiver.port);
+    names.addresses.set('rebind.example.com', ['127.0.0.1']);
+    const { webhookId } = await make({ url: `http://rebind.example.com:${receiver.port}/rebind` });
     await ann.send('POST', `/webhooks/${webhookId}/test`);
     await over(webhookId, 'delivered');
-    expect(receiver.to('/pinned')[0]?.headers['host']).toBe(`pinned.example.com:${receiver.port}`);
+    expect(receiver.to('/rebind')).toHaveLength(1);
+    for (const addresses of [['127.0.0.9'], ['127.0.0.1', '127.0.0.9']]) {
+      names.addresses.set('rebind.example.com', addresses);
+      const before = receiver.connections;
+      await ann.send('POST', `/webhooks/${webhookId}/test`);
+      expect(await over(webhookId, 'failed')).toMatchObject({
+        attempts: 1,
+        error: 'blocked-address',
+        answerCode: null,
+      });
+      expect([inside.connections, receiver.connections]).toEqual([0, before]);
+    }
+    await remove(webhookId);
+    await inside.stop();
+  });
+
+  test('input 75: a name is asked for once for each call, which goes to the addresses that were checked', async () => {
+    const name = 'pinned.example.com';
+    names.addresses.set(name, ['127.0.0.1']);
+    const { webhookId } = await make({ url: `http://${name}:${receiver.port}/pinned` });
+    const asked = () => names.asked.filter((each) => each === name).length;
+    const before = asked();
+    await ann.send('POST', `/webhooks/${webhookId}/test`);
+    await over(webhookId, 'delivered');
+    expect(receiver.to('/pinned')[0]?.headers['host']).toBe(`${name}:${receiver.port}`);
+    expect(asked() - before).toBe(1);
     await remove(webhookId);
   });
 });
@@ -201,8 +213,9 @@ test('input 76: a redirect is not followed, and is a failure', async () => {
   );
   const { webhookId } = await hook('/moved');
   await ann.send('POST', `/webhooks/${webhookId}/test`);
-  const failed = { status: 'waiting', answerCode: 302, error: expect.stringContaining('redirect') };
-  await eventually(async () => expect((await log(webhookId))[0]).toMatchObject(failed));
+  const failed = { attempts: 1, answerCode: 302, error: expect.stringContaining('redirect') };
+  // A trial is one call.
+  expect(await over(webhookId, 'failed')).toMatchObject(failed);
   expect(receiver.to('/elsewhere')).toEqual([]);
   await remove(webhookId);
 });
@@ -240,6 +253,32 @@ test('input 77: an endless, a huge and a slow answer are cut, and others are tol
     ),
   );
   await Promise.all([silent!, slow!, full!, quick!].map(({ webhookId }) => remove(webhookId)));
+});
+
+test('receivers that switch protocols, more than there are slots, hold up nobody', async () => {
+  receiver.switches.add('/switches');
+  const hooks = await Promise.all([1, 2, 3, 4, 5].map(() => hook('/switches')));
+  for (const { webhookId } of hooks)
+    for (let nth = 0; nth < 4; nth++) await ann.send('POST', `/webhooks/${webhookId}/test`);
+  for (const { webhookId } of hooks)
+    await eventually(async () => {
+      const answered = { status: 'failed', answerCode: 101 };
+      expect(await log(webhookId)).toMatchObject([answered, answered, answered, answered]);
+    });
+  await Promise.all(hooks.map(({ webhookId }) => remove(webhookId)));
+});
+
+test('one owner whose receivers are all slow takes no more than a part of the slots', async () => {
+  receiver.answers.set('/held', () => {});
+  const slow = await Promise.all(Array.from({ length: 10 }, () => hook('/held')));
+  for (const { webhookId } of slow)
+    for (let nth = 0; nth < 2; nth++) await ann.send('POST', `/webhooks/${webhookId}/test`);
+  await eventually(() => expect(receiver.to('/held')).toHaveLength(4));
+  const quick = await make({ url: receiver.url('/not-held') }, bob);
+  await bob.send('POST', `/webhooks/${quick.webhookId}/test`);
+  await eventually(() => expect(receiver.to('/not-held')).toHaveLength(1));
+  await Promise.all(slow.map(({ webhookId }) => remove(webhookId)));
+  await bob.send('DELETE', `/webhooks/${quick.webhookId}`);
 });
 
 test('no proxy of the environment is asked', () => {
@@ -288,6 +327,28 @@ test('a receiver that says 410 is called no more, until its owner says so', asyn
   expect((await ann.send('POST', path)).body).toMatchObject({ status: 'waiting', attempts: 0 });
   await over(webhookId, 'delivered');
   expect(receiver.to('/gone').at(-1)?.headers['webhook-id']).toBe(delivery.deliveryId);
+  await remove(webhookId);
+});
+
+test('a delivery whose second answer is still to come is not called a third time for being redelivered', async () => {
+  const held: ServerResponse[] = [];
+  receiver.answers.set('/second', (nth, reply) => {
+    if (nth === 2) held.push(reply);
+    else reply.writeHead(nth === 1 ? 500 : 204).end();
+  });
+  const { webhookId } = await hook('/second', { events: ['job.failed'] });
+  await ann.submit(FAILS);
+  await eventually(() => expect(receiver.to('/second')).toHaveLength(2));
+  const [{ deliveryId }] = await log(webhookId);
+  const path = `/webhooks/${webhookId}/deliveries/${deliveryId}/redeliver`;
+  expect((await ann.send('POST', path)).body).toMatchObject({ status: 'waiting', attempts: 2 });
+  // What comes later has been called, so this one would have been.
+  await ann.send('POST', `/webhooks/${webhookId}/test`);
+  await eventually(() => expect(receiver.to('/second')).toHaveLength(3));
+  held[0]?.writeHead(204).end();
+  await eventually(async () =>
+    expect((await log(webhookId))[1]).toMatchObject({ status: 'delivered', attempts: 2 }),
+  );
   await remove(webhookId);
 });
 
@@ -370,7 +431,13 @@ describe('a webhook', () => {
       Array.from({ length: 23 }, () => carl.send('POST', '/webhooks', { url: 'https://1.1.1.1' })),
     );
     expect(made.filter(({ status }) => status === 201)).toHaveLength(20);
-    expect(made.find(({ status }) => status !== 201)?.body.type).toBe('urn:longhaul:problem:quota-exceeded');
+    const refusal = made.find(({ status }) => status !== 201)!;
+    expect([refusal.status, refusal.body]).toMatchObject([
+      429,
+      { type: 'urn:longhaul:problem:quota-exceeded', detail: 'An owner has at most 20 webhooks.' },
+    ]);
+    // No time brings room; only who deletes one does.
+    expect(refusal.headers.get('retry-after')).toBeNull();
   });
 });
 

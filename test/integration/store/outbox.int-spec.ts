@@ -6,17 +6,20 @@ import {
   noticesToDo,
   recordDelivery,
   renewDeliveries,
-  takeDueDeliveries,
 } from '@app/engine/store/deliveries.js';
 import { endFinalization, takeDueFinalizations } from '@app/engine/store/finalization.js';
+import { noteLateStarts } from '@app/engine/store/late-starts.js';
 import { expandOutbox, readDigest } from '@app/engine/store/outbox.js';
 import { repairJobs } from '@app/engine/store/repair-jobs.js';
 import { resolveJob } from '@app/engine/store/resolve-job.js';
 import { retryJob } from '@app/engine/store/retry-job.js';
+import { type DeliveryRoom, takeDueDeliveries } from '@app/engine/store/take-deliveries.js';
 import { failOverdueJobs } from '@app/engine/store/timed-jobs.js';
 import { addWebhook, findWebhook, WEBHOOK_EVENTS } from '@app/engine/store/webhooks.js';
+import { redeliver } from '@app/engine/store/webhook-deliveries.js';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import {
+  claimAll,
   ending,
   failure,
   finish,
@@ -56,11 +59,23 @@ const deliveries = (jobId: string) =>
 const take = (
   sql: PrismaClient,
   leaseMs = LEASE,
-  room = { limit: 1000, perRecipient: 1000, full: [] as string[] },
+  room: DeliveryRoom = { limit: 1000, perRecipient: 1000, perOwner: 1000, busy: [], walk: { from: '' } },
 ) =>
   Promise.all((['mail', 'webhook'] as const).map((kind) => takeDueDeliveries(sql, kind, room, leaseMs))).then(
     (due) => due.flat(),
   );
+const nobody = '019a0000-0000-7000-8000-000000000000';
+const HOOK = { url: 'https://x', description: null, events: [...WEBHOOK_EVENTS], types: [] };
+/** Adds deliveries to a webhook that are due, each later than those before. */
+const plant = ({ ownerId, recipient }: { ownerId: string; recipient: string }, count = 1) =>
+  one.$executeRaw`
+    INSERT INTO deliveries (id, kind, owner_id, recipient, event, data)
+    SELECT gen_random_uuid(), 'webhook', ${ownerId}, ${recipient}, 'job.failed', '{}' FROM generate_series(1, ${count}::int)`;
+/** Whose deliveries are taken where one owner may have four under way, and one recipient two. */
+const owners = async (busy: DeliveryRoom['busy'] = []) =>
+  (await take(one, LEASE, { limit: 10, perRecipient: 2, perOwner: 4, busy, walk: { from: '' } }))
+    .map((due) => due.ownerId)
+    .toSorted();
 /** Ends what is left of earlier tests. */
 const clear = () => one.$executeRaw`DELETE FROM deliveries`;
 
@@ -269,11 +284,99 @@ describe('a delivery', () => {
     for (const address of ['slow@x.org', 'slow@x.org', 'slow@x.org', 'quick@x.org'])
       await ENDINGS['the last task']!.end({ notify: { ...notify, email: [address] } });
     while ((await expandOutbox(one, 100, LIMIT)) > 0);
-    const recipients = async (full: string[]) =>
-      (await take(one, LEASE, { limit: 10, perRecipient: 2, full })).map((due) => due.recipient).toSorted();
-    expect(await recipients([])).toEqual(['quick@x.org', 'slow@x.org', 'slow@x.org']);
-    expect(await recipients(['slow@x.org'])).toEqual([]);
+    const recipients = async (busy: DeliveryRoom['busy']) => {
+      const taken = await take(one, LEASE, {
+        limit: 10,
+        perRecipient: 2,
+        perOwner: 100,
+        busy,
+        walk: { from: '' },
+      });
+      return taken.map((due) => due.recipient).toSorted();
+    };
+    const slow = { id: nobody, ownerId: OWNER, recipient: 'slow@x.org' };
+    expect(await recipients([slow])).toEqual(['quick@x.org', 'slow@x.org']);
+    expect(await recipients([slow, slow])).toEqual([]);
+    expect(await recipients([slow])).toEqual(['slow@x.org']);
     expect(await recipients([])).toEqual(['slow@x.org']);
+  });
+
+  test('of one owner leaves room for others, however many recipients it has', async () => {
+    await clear();
+    for (const [ownerId, count] of [
+      ['greedy', 9],
+      ['modest', 1],
+    ] as const)
+      for (let nth = 0; nth < count; nth++) await plant({ ownerId, recipient: `${ownerId}-${nth}` });
+    const busy = { id: nobody, ownerId: 'greedy', recipient: 'greedy-0' };
+    expect(await owners([busy])).toEqual(['greedy', 'greedy', 'greedy', 'modest']);
+    expect(await owners([busy, busy, busy, busy])).toEqual([]);
+    expect(await owners()).toEqual(['greedy', 'greedy', 'greedy', 'greedy']);
+  });
+
+  test('is found behind any number of those of a recipient who has no room', async () => {
+    await clear();
+    await plant({ recipient: 'full', ownerId: 'full' }, 600);
+    await plant({ recipient: 'behind', ownerId: 'behind' });
+    await plant({ recipient: 'aside', ownerId: 'behind' });
+    const room = { limit: 10, perRecipient: 2, perOwner: 4, busy: [], walk: { from: '' } };
+    const first = await take(one, LEASE, room);
+    expect(first.map((due) => due.recipient).toSorted()).toEqual(['aside', 'behind', 'full', 'full']);
+    await plant({ recipient: 'late', ownerId: 'late' });
+    const again = await take(one, LEASE, { ...room, busy: first });
+    expect(again.map((due) => due.recipient)).toEqual(['late']);
+  });
+
+  test('is found among any number of recipients for whom nothing is due', async () => {
+    await clear();
+    await plant({ recipient: 'a', ownerId: 'full' }, 600);
+    await one.$executeRaw`INSERT INTO deliveries (id, kind, owner_id, recipient, event, data, look_again_at)
+      SELECT gen_random_uuid(), 'webhook', 'many', 'b' || i, 'job.failed', '{}', now() + interval '1 hour'
+      FROM generate_series(1, 1500) i`;
+    await plant({ recipient: 'z', ownerId: 'last' });
+    const room = { limit: 10, perRecipient: 2, perOwner: 4, walk: { from: '' } };
+    const taken: Awaited<ReturnType<typeof take>> = [];
+    for (let looks = 0; looks < 3; looks++)
+      taken.push(...(await takeDueDeliveries(one, 'webhook', { ...room, busy: taken }, LEASE)));
+    expect(taken.map((due) => due.recipient)).toEqual(['a', 'a', 'z']);
+  });
+
+  test('whose lease has lapsed is not begun anew by who has it under way', async () => {
+    const jobId = await waiting();
+    const busy = await take(one, 0);
+    const room = { limit: 10, perRecipient: 10, perOwner: 10, walk: { from: '' } };
+    expect(await take(one, 0, { ...room, busy })).toEqual([]);
+    expect(await take(two, 0, { ...room, busy: [] })).toMatchObject([{ jobId, attempts: 2 }]);
+  });
+
+  test('that is tried again keeps its pause, whoever renews its turn after that', async () => {
+    await waiting();
+    const [turn] = await take(one);
+    await recordDelivery(one, turn!, { status: 'again', reason: 'busy', pauseMs: 3_600_000 });
+    await renewDeliveries(one, [turn!], 1000);
+    expect((await noticesToDo(one)).untilNextMs).toBeGreaterThan(1_800_000);
+  });
+
+  test('of a webhook is redelivered unless it is being tried', async () => {
+    await clear();
+    const { webhookId } = (await addWebhook(one, 'again', HOOK, 'whsec_x', 20))!;
+    await plant({ recipient: webhookId, ownerId: 'again' });
+    const again = async (deliveryId: string) => (await redeliver(one, 'again', webhookId, deliveryId))!;
+    const [first] = await take(one);
+    await recordDelivery(one, first!, { status: 'again', reason: 'busy', pauseMs: 0 });
+    const [second] = await take(one);
+    // It has an error, of the try before.
+    expect(await again(second!.id)).toMatchObject({ attempts: 2 });
+    expect(await take(two)).toEqual([]);
+    await recordDelivery(one, second!, { status: 'again', reason: 'busy', pauseMs: 3_600_000 });
+    expect(await again(second!.id)).toMatchObject({ attempts: 0, status: 'waiting' });
+    const [third] = await take(one, 0);
+    expect(third).toMatchObject({ id: first!.id, attempts: 1 });
+    // Nobody has said in time what came of it.
+    expect(await again(second!.id)).toMatchObject({ attempts: 0 });
+    const [last] = await take(one);
+    expect(await recordDelivery(one, last!, { status: 'delivered' })).toBe(true);
+    expect(await again(second!.id)).toMatchObject({ status: 'waiting' });
   });
 
   test('is forgotten when it was over for long, and not before', async () => {
@@ -284,6 +387,53 @@ describe('a delivery', () => {
     await one.$executeRaw`UPDATE deliveries SET ended_at = now() - interval '2 minutes'`;
     expect(await deleteOldDeliveries(one, 60_000, 10)).toBe(1);
     expect(await deliveries(jobId)).toEqual([]);
+  });
+
+  test('that a digest is to tell of is kept until the digest is over', async () => {
+    await clear();
+    await endFor('kept', 'kept@x.org');
+    await endFor('kept', 'kept@x.org');
+    while ((await expandOutbox(one, 100, { rate: 1, windowMs: 60_000 })) > 0);
+    await one.$executeRaw`UPDATE deliveries SET ended_at = now() - interval '1 day' WHERE status = 'collected'`;
+    expect(await deleteOldDeliveries(one, 60_000, 10)).toBe(0);
+    await one.$executeRaw`UPDATE deliveries SET look_again_at = now() WHERE event = 'digest'`;
+    const digest = (await take(one)).find(({ event }) => event === 'digest')!;
+    expect(await readDigest(one, digest)).toMatchObject({ count: 1 });
+    await recordDelivery(one, digest, { status: 'delivered' });
+    expect(await deleteOldDeliveries(one, 60_000, 10)).toBe(1);
+  });
+});
+
+test('a job of a schedule that begins late is told of to webhooks, once, and its end as well (feature 35)', async () => {
+  await clear();
+  const { webhookId } = (await addWebhook(one, 'slow', HOOK, 'whsec_x', 20))!;
+  await addWebhook(one, 'slow', { ...HOOK, events: ['job.failed'] }, 'whsec_x', 20);
+  const slot = '2026-01-02T03:04:05.000Z';
+  const jobs = [newJob({ ownerId: 'slow', labels: { a: 'b' } }), newJob({ ownerId: 'deaf' })];
+  await acceptJobs(one, jobs, LIFE);
+  const [{ jobId, units }] = jobs as [(typeof jobs)[0], unknown];
+  for (const job of jobs)
+    await one.$executeRaw`INSERT INTO schedule_slots (schedule_id, slot, outcome, job_id, check_at)
+      VALUES (${job.jobId}::uuid, ${slot}::timestamptz, 'fired', ${job.jobId}::uuid, now() - interval '1 s')`;
+  expect((await noteLateStarts(one, 10)).late).toHaveLength(2);
+  expect(await outbox(jobs[1]!.jobId)).toEqual([]);
+  expect((await noteLateStarts(one, 10)).looked).toBe(0);
+  // It ends before anybody has looked.
+  const [task] = await claimAll(one, [units[0]!.taskId]);
+  await finish(one, ending(task!));
+  while ((await expandOutbox(one, 1, LIMIT)) > 0);
+  const taken = (await take(one)).toSorted((a, b) => a.event.localeCompare(b.event));
+  expect(taken.map(({ event, recipient }) => [event, recipient])).toEqual([
+    ['job.completed', webhookId],
+    ['job.late', webhookId],
+  ]);
+  expect(taken[1]?.data).toEqual({
+    jobId,
+    type: 'test.type',
+    generation: 1,
+    labels: { a: 'b' },
+    scheduleId: jobId,
+    slot,
   });
 });
 
@@ -310,12 +460,12 @@ describe('mails of one owner to one address beyond the rate (C72)', () => {
     await one.$executeRaw`UPDATE deliveries SET look_again_at = now() - interval '1 s' WHERE event = 'digest'`;
     const [digest] = await take(one);
     expect(digest?.event).toBe('digest');
-    const told = await readDigest(one, digest!.id);
+    const told = await readDigest(one, digest!);
     expect([told.count, told.notices.length]).toEqual([3, 3]);
     // What fails from now on is none of it: a window of its own has begun.
     await end();
     await expandOutbox(one, 3, limit);
-    expect(await readDigest(one, digest!.id)).toEqual(told);
+    expect(await readDigest(one, digest!)).toEqual(told);
     expect((await take(one)).map(({ event }) => event)).toEqual(['job.failed']);
   });
 

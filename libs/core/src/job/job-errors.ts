@@ -53,14 +53,19 @@ export class DuplicateJobError extends Error {
 export class QuotaExceededError extends Error {
   override readonly name = 'QuotaExceededError';
   constructor(
-    readonly of: 'jobs' | 'tasks' | 'schedules',
+    readonly of: 'jobs' | 'tasks' | 'schedules' | 'webhooks',
     readonly most: number,
   ) {
     super(
-      of === 'schedules'
-        ? `An owner has at most ${most} schedules.`
+      of === 'schedules' || of === 'webhooks'
+        ? `An owner has at most ${most} ${of}.`
         : `At most ${most} ${of} may be open at a time.`,
     );
+  }
+
+  /** Whether there will be room in a while: jobs end by themselves, while schedules and webhooks stay. */
+  get passes(): boolean {
+    return this.of === 'jobs' || this.of === 'tasks';
   }
 }
 

@@ -28,3 +28,9 @@ export interface JobNotice {
   labels: Record<string, string>;
   finishedAt: string;
 }
+
+/** What is told of a job that had not begun in time after the slot of its schedule. */
+export interface LateNotice extends Pick<JobNotice, 'jobId' | 'type' | 'generation' | 'labels'> {
+  scheduleId: string;
+  slot: string;
+}

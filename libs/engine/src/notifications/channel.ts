@@ -10,6 +10,8 @@ export interface Channel {
   readonly atOnce: number;
   /** Of these, for one recipient. */
   readonly perRecipient: number;
+  /** Of these, for one owner. */
+  readonly perOwner: number;
   /** Tries once. Takes no longer than the timeouts of the channel; rejects only for a fault of ours. */
   send(delivery: DueDelivery, signal: AbortSignal): Promise<TryResult>;
   close(): void;

@@ -3,13 +3,9 @@ import type { Database } from '@app/platform/prisma/database.js';
 import { isOutage } from '@app/platform/prisma/sql-errors.js';
 import { inTime } from '../execution/in-time.js';
 import { outagePause } from '../execution/outage-pause.js';
-import {
-  type DeliveryEnd,
-  type DueDelivery,
-  recordDelivery,
-  renewDeliveries,
-  takeDueDeliveries,
-} from '../store/deliveries.js';
+import { type DeliveryEnd, type DueDelivery, recordDelivery, renewDeliveries } from '../store/deliveries.js';
+import { takeDueDeliveries } from '../store/take-deliveries.js';
+import { TRIAL } from '../store/webhook-deliveries.js';
 import type { Channel, TryResult } from './channel.js';
 import { pauseAfter } from './try-pauses.js';
 
@@ -36,6 +32,7 @@ export interface LaneOptions {
 export class DeliveryLane {
   private readonly running = new Map<DueDelivery, Promise<void>>();
   private readonly stopping = new AbortController();
+  private readonly walk = { from: '' };
   private renewal: NodeJS.Timeout | undefined;
   private closed = false;
 
@@ -48,11 +45,11 @@ export class DeliveryLane {
 
   /** Takes as many as there is room for. */
   async look(): Promise<void> {
-    const { kind, atOnce, perRecipient } = this.channel;
+    const { kind, atOnce, perRecipient, perOwner } = this.channel;
     const limit = atOnce - this.running.size;
     if (limit <= 0 || this.closed) return;
     this.renewal ??= setInterval(() => void this.renew(), this.options.leaseMs / 3).unref();
-    const room = { limit, perRecipient, full: this.full() };
+    const room = { limit, perRecipient, perOwner, busy: [...this.running.keys()], walk: this.walk };
     for (const due of await takeDueDeliveries(this.database.main, kind, room, this.options.leaseMs)) {
       const work = this.turn(due)
         .catch((error: Error) =>
@@ -80,15 +77,6 @@ export class DeliveryLane {
     this.channel.close();
   }
 
-  /** Recipients that have as many tries under way as one may have. */
-  private full(): string[] {
-    const counts = new Map<string, number>();
-    for (const { recipient } of this.running.keys()) counts.set(recipient, (counts.get(recipient) ?? 0) + 1);
-    return [...counts]
-      .filter(([, count]) => count >= this.channel.perRecipient)
-      .map(([recipient]) => recipient);
-  }
-
   private async turn(due: DueDelivery): Promise<void> {
     const result = await this.try(due);
     // A try that was cut off by our own stop tells nothing.
@@ -106,16 +94,19 @@ export class DeliveryLane {
 
   private async try(due: DueDelivery): Promise<TryResult> {
     try {
-      return await this.channel.send(due, this.stopping.signal);
+      const { signal } = this.stopping;
+      return await untilAborted(this.channel.send(due, signal), signal);
     } catch (error) {
       return { status: 'again', reason: (error as Error).message };
     }
   }
 
-  private endOf({ attempts }: DueDelivery, result: TryResult): DeliveryEnd {
+  private endOf({ attempts, event }: DueDelivery, result: TryResult): DeliveryEnd {
     const reason = result.reason && this.options.hide(result.reason).slice(0, LONGEST_REASON);
     const end = { ...result, ...(reason === undefined ? {} : { reason }) };
     if (end.status !== 'again') return end;
+    // Who tries a webhook is there to see what comes of it.
+    if (event === TRIAL) return { ...end, status: 'failed' };
     const pauseMs = pauseAfter(attempts, this.options.retryMs);
     return pauseMs === undefined ? { ...end, status: 'failed' } : { ...end, pauseMs };
   }
@@ -139,4 +130,14 @@ export class DeliveryLane {
       this.logger.warn({ reason: error.message }, 'notices were not renewed'),
     );
   }
+}
+
+/** Waits for work until the signal; a channel that does not heed it keeps nobody from going. */
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const give = () => reject(new Error('given up'));
+    if (signal.aborted) give();
+    signal.addEventListener('abort', give);
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', give));
+  });
 }

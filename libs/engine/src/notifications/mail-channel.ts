@@ -1,3 +1,4 @@
+import type { JobNotice } from '@app/core';
 import type { Config } from '@app/platform/config/config.js';
 import { Mailer, MAILS_AT_ONCE } from '@app/platform/mail/mailer.js';
 import type { Database } from '@app/platform/prisma/database.js';
@@ -10,7 +11,9 @@ import { digestOf, mailOf } from './mail-texts.js';
 export class MailChannel implements Channel {
   readonly kind = 'mail';
   readonly atOnce = MAILS_AT_ONCE;
+  // All go through one server: who is slow is it, and no recipient and no owner.
   readonly perRecipient = MAILS_AT_ONCE;
+  readonly perOwner = MAILS_AT_ONCE;
   private readonly mailer: Mailer;
 
   constructor(
@@ -25,8 +28,8 @@ export class MailChannel implements Channel {
     const { PUBLIC_URL } = this.config;
     const texts =
       event === DIGEST
-        ? digestOf(ownerId, await readDigest(this.database.main, id), PUBLIC_URL)
-        : mailOf(ownerId, data, PUBLIC_URL);
+        ? digestOf(ownerId, await readDigest(this.database.main, delivery), PUBLIC_URL)
+        : mailOf(ownerId, data as JobNotice, PUBLIC_URL);
     const sent = await this.mailer.send({ id, to: recipient, ...texts }, signal);
     const status = { sent: 'delivered', refused: 'failed', unsure: 'again' } as const;
     return { status: status[sent.kind], code: sent.code, reason: sent.reason };

@@ -12,6 +12,7 @@ export class WebhookChannel implements Channel {
   readonly kind = 'webhook';
   readonly atOnce = 16;
   readonly perRecipient = 2;
+  readonly perOwner = 4;
 
   constructor(
     private readonly outbound: Outbound,
@@ -25,7 +26,7 @@ export class WebhookChannel implements Channel {
     const hook = await webhookToCall(this.database.main, ownerId, recipient);
     if (!hook) return { status: 'failed', reason: 'the webhook was deleted' };
     if (hook.disabled) return { status: 'failed', reason: 'the webhook is disabled' };
-    const timestamp = data.finishedAt ?? createdAt.toISOString();
+    const timestamp = 'finishedAt' in data ? data.finishedAt : createdAt.toISOString();
     // The same bytes at each try; only the time of the signature is another.
     const body = JSON.stringify({ type: event, timestamp, data });
     const now = new Date();

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import { QuotaExceededError } from '@app/core';
 import { Outbound } from '@app/platform/outbound/outbound.js';
 import { Database } from '@app/platform/prisma/database.js';
 import {
@@ -21,7 +22,7 @@ import {
 } from '../store/webhooks.js';
 
 /** Webhooks of one owner. */
-export const MOST_WEBHOOKS = 20;
+const MOST_WEBHOOKS = 20;
 /** How long a secret still signs after it was replaced. */
 const ROTATION_MS = 24 * 3_600_000;
 const SECRET_BYTES = 32;
@@ -35,14 +36,16 @@ export class Webhooks {
   ) {}
 
   /**
-   * Adds a webhook, and answers it with its secret, which is told this once. Undefined when the owner has MOST_WEBHOOKS.
-   * @throws {OutboundRefusedError} when its address is not to be called.
+   * Adds a webhook, and answers it with its secret, which is told this once.
+   * @throws {OutboundRefusedError} when its address is not to be called; {QuotaExceededError} when the owner has as many as
+   * one may have
    */
-  async add(ownerId: string, input: WebhookInput): Promise<(Webhook & { secret: string }) | undefined> {
+  async add(ownerId: string, input: WebhookInput): Promise<Webhook & { secret: string }> {
     await this.outbound.check(input.url);
     const secret = newSecret();
     const added = await addWebhook(this.database.main, ownerId, input, secret, MOST_WEBHOOKS);
-    return added && { ...added, secret };
+    if (!added) throw new QuotaExceededError('webhooks', MOST_WEBHOOKS);
+    return { ...added, secret };
   }
 
   list(ownerId: string): Promise<Webhook[]> {

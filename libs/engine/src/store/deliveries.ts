@@ -1,4 +1,4 @@
-import type { JobNotice } from '@app/core';
+import type { JobNotice, LateNotice } from '@app/core';
 import { Prisma, type Sql } from '@app/platform/prisma/database.js';
 import { DIGEST } from './outbox.js';
 
@@ -19,43 +19,10 @@ export interface DueDelivery extends DeliveryTurn {
   /** An address, or the id of a webhook. */
   recipient: string;
   event: string;
-  data: JobNotice;
+  data: JobNotice | LateNotice;
   /** This try included. */
   attempts: number;
   createdAt: Date;
-}
-
-/** Deliveries that are looked through for those of recipients that have room; others wait until the next look. */
-const LOOK_THROUGH = 500;
-
-/**
- * Takes deliveries that are due; whoever else looks passes them by until `leaseMs` is over. Of one recipient no more than
- * `perRecipient`, and none of those in `full`, so that one who is slow holds up no other.
- */
-export async function takeDueDeliveries(
-  sql: Sql,
-  kind: DeliveryKind,
-  room: { limit: number; perRecipient: number; full: string[] },
-  leaseMs: number,
-): Promise<DueDelivery[]> {
-  const wanted = Prisma.sql`status = 'waiting' AND look_again_at <= statement_timestamp()`;
-  return sql.$queryRaw<DueDelivery[]>`
-    WITH next AS MATERIALIZED (
-      SELECT id, row_number() OVER (PARTITION BY recipient ORDER BY look_again_at, id) AS nth FROM (
-        SELECT id, recipient, look_again_at FROM deliveries
-        WHERE ${wanted} AND kind = ${kind} AND recipient <> ALL(${room.full}::text[])
-        ORDER BY look_again_at LIMIT ${LOOK_THROUGH}
-      ) w
-    ), due AS MATERIALIZED (
-      SELECT d.id FROM deliveries d
-      WHERE d.id = ANY(ARRAY(SELECT id FROM next WHERE nth <= ${room.perRecipient})) AND ${wanted}
-      ORDER BY d.look_again_at LIMIT ${room.limit} FOR UPDATE SKIP LOCKED
-    )
-    UPDATE deliveries d SET fence = d.fence + 1, attempts = d.attempts + 1,
-      tried_at = clock_timestamp(), look_again_at = clock_timestamp() + make_interval(secs => ${leaseMs / 1000}::float8)
-    FROM due WHERE d.id = due.id
-    RETURNING d.id::text AS id, d.fence, d.kind, d.owner_id AS "ownerId", d.job_id::text AS "jobId", d.recipient, d.event, d.data,
-      d.attempts, d.created_at AS "createdAt"`;
 }
 
 /** Keeps turns for so much longer. One that is over stays so. */
@@ -81,20 +48,21 @@ const GIVEN_UP = { failures: 10, days: 3 };
 
 /**
  * Records how a try went, at once and for this recipient alone: who dies after it repeats nothing of it. Of a webhook it is
- * noted how it fares, and it is disabled when it is gone, or fails for days. False when the turn is over.
+ * noted how it fares, and it is disabled when it is gone, or fails for days. The turn is over then, so that whoever keeps it
+ * for longer does not touch the pause. False when it was over before.
  */
 export async function recordDelivery(sql: Sql, turn: DeliveryTurn, end: DeliveryEnd): Promise<boolean> {
   const { status, code = null, reason = null, pauseMs = 0, gone = false } = end;
   const over = status !== 'again';
   const written = await sql.$queryRaw<unknown[]>`
     WITH d AS (
-      UPDATE deliveries SET status = ${over ? status : 'waiting'}, code = ${code}::int, error = ${reason},
+      UPDATE deliveries SET status = ${over ? status : 'waiting'}, fence = fence + 1, trying = false, code = ${code}::int, error = ${reason},
         look_again_at = CASE WHEN ${over} THEN NULL ELSE clock_timestamp() + make_interval(secs => ${pauseMs / 1000}::float8) END,
         ended_at = CASE WHEN ${over} THEN clock_timestamp() END
       WHERE id = ${turn.id}::uuid AND fence = ${turn.fence} AND status = 'waiting'
       RETURNING kind, recipient
     ), hook AS (
-      SELECT w.id, w.failures, w.failing_since FROM webhooks w JOIN d ON d.kind = 'webhook' AND w.id::text = d.recipient
+      SELECT w.id, w.failures, w.failing_since FROM webhooks w JOIN d ON w.id = CASE WHEN d.kind = 'webhook' THEN d.recipient::uuid END
       WHERE ${status} <> 'delivered' OR w.failures > 0 FOR NO KEY UPDATE OF w
     ), fine AS (
       UPDATE webhooks w SET failures = 0, failing_since = NULL FROM hook WHERE w.id = hook.id AND ${status} = 'delivered'
@@ -145,9 +113,12 @@ export async function deleteOldDeliveries(sql: Sql, keepMs: number, limit: numbe
   // Nobody has tried these for as long as that: there is no SMTP server any more.
   await sql.$executeRaw`
     DELETE FROM deliveries WHERE id IN (
-      SELECT id FROM deliveries WHERE status = 'waiting' AND look_again_at < ${before} - make_interval(days => ${WAITING_DAYS})
+      SELECT id FROM deliveries WHERE status = 'waiting' AND kind = ANY(${[...DELIVERY_KINDS]}::text[]) AND look_again_at < ${before} - make_interval(days => ${WAITING_DAYS})
       LIMIT ${limit} FOR UPDATE SKIP LOCKED)`;
+  // What a digest is to tell of is kept until it has.
   return sql.$executeRaw`
     DELETE FROM deliveries WHERE id IN (
-      SELECT id FROM deliveries WHERE ended_at < ${before} ORDER BY ended_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)`;
+      SELECT id FROM deliveries d WHERE ended_at < ${before} AND NOT EXISTS (
+        SELECT FROM deliveries g WHERE g.id = d.digest_id AND g.status = 'waiting')
+      ORDER BY ended_at LIMIT ${limit} FOR UPDATE SKIP LOCKED)`;
 }

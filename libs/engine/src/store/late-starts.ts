@@ -1,5 +1,6 @@
-import type { PrismaClient } from '@app/platform/prisma/database.js';
+import { Prisma, type PrismaClient } from '@app/platform/prisma/database.js';
 import { inTransaction } from './in-transaction.js';
+import { lateNotices } from './outbox.js';
 
 /** A job that had not begun in time after its slot. */
 export interface LateStart {
@@ -10,7 +11,7 @@ export interface LateStart {
 
 /**
  * Looks at the jobs of slots whose margin is over, each once: those that had not begun in time make their slot `late`,
- * and are told of in their ledger if they are still open. Answers how many were looked at too.
+ * and are told of in their ledger if they are still open, and to webhooks of their owners. Answers how many were looked at too.
  */
 export async function noteLateStarts(
   client: PrismaClient,
@@ -40,7 +41,7 @@ export async function noteLateStarts(
         RETURNING j.id, j.generation, j.version
       ), e AS (
         INSERT INTO job_events (job_id, generation, version, kind, actor) SELECT id, generation, version, 'job.late', 'schedules' FROM told
-      )
+      ), o AS (${lateNotices(Prisma.raw('noted'))})
       SELECT job_id::text AS "jobId", schedule_id::text AS "scheduleId", slot FROM noted WHERE late`;
     return { looked: due.length, late };
   });

@@ -1,4 +1,4 @@
-import type { JobFailure, JobNotice, Notify } from '@app/core';
+import type { JobFailure, JobNotice, LateNotice, Notify } from '@app/core';
 import { Prisma, type PrismaClient, type Sql } from '@app/platform/prisma/database.js';
 import { inTransaction } from './in-transaction.js';
 import { newId } from './new-id.js';
@@ -18,6 +18,21 @@ export const openNotices = (ended: Prisma.Sql) => Prisma.sql`
     SELECT FROM webhooks w WHERE w.owner_id = e.owner_id AND w.disabled_at IS NULL
       AND 'job.' || e.status = ANY(w.events) AND (w.types = '{}' OR e.type = ANY(w.types)))`;
 
+/**
+ * Part of the statement that notes late beginnings: notes those that a webhook of their owner is to be told of. Nobody is
+ * mailed of them.
+ * @param noted a part of the statement that has `job_id`, `schedule_id`, `slot` and whether it was `late`
+ */
+export const lateNotices = (noted: Prisma.Sql) => Prisma.sql`
+  INSERT INTO outbox (job_id, generation, owner_id, type, status, late, slot, labels)
+  SELECT j.id, j.generation, j.owner_id, j.type, 'late', true,
+    jsonb_build_object('scheduleId', n.schedule_id, 'slot', n.slot), j.labels
+  FROM ${noted} n JOIN jobs j ON j.id = n.job_id
+  WHERE n.late AND EXISTS (
+    SELECT FROM webhooks w WHERE w.owner_id = j.owner_id AND w.disabled_at IS NULL
+      AND 'job.late' = ANY(w.events) AND (w.types = '{}' OR j.type = ANY(w.types)))
+  ON CONFLICT DO NOTHING`;
+
 /** The event of a mail that tells of several ends. */
 export const DIGEST = 'digest';
 
@@ -32,7 +47,9 @@ interface End {
   generation: number;
   ownerId: string;
   type: string;
-  status: JobNotice['status'];
+  status: JobNotice['status'] | 'late';
+  late: boolean;
+  slot: { scheduleId: string; slot: string } | null;
   error: JobFailure | null;
   labels: Record<string, string> | null;
   notify: Notify | null;
@@ -56,7 +73,7 @@ interface NewDelivery {
   generation: number;
   recipient: string;
   event: string;
-  data: JobNotice;
+  data: JobNotice | LateNotice;
   digest_id?: string;
 }
 
@@ -67,7 +84,7 @@ interface NewDelivery {
 export async function expandOutbox(client: PrismaClient, limit: number, mails: MailLimit): Promise<number> {
   return inTransaction(client, async (sql) => {
     const ends = await sql.$queryRaw<End[]>`
-      SELECT job_id::text AS "jobId", generation, owner_id AS "ownerId", type, status, error, labels, notify,
+      SELECT job_id::text AS "jobId", generation, owner_id AS "ownerId", type, status, late, slot, error, labels, notify,
         ended_at AS "endedAt"
       FROM outbox ORDER BY ended_at LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
     if (ends.length === 0) return 0;
@@ -86,8 +103,9 @@ export async function expandOutbox(client: PrismaClient, limit: number, mails: M
         generation int, recipient text, event text, data jsonb, digest_id uuid)
       ON CONFLICT DO NOTHING`;
     await sql.$executeRaw`
-      DELETE FROM outbox o USING unnest(${ends.map((end) => end.jobId)}::uuid[], ${ends.map((end) => end.generation)}::int[])
-        AS e(job_id, generation) WHERE o.job_id = e.job_id AND o.generation = e.generation`;
+      DELETE FROM outbox o USING unnest(${ends.map((end) => end.jobId)}::uuid[], ${ends.map((end) => end.generation)}::int[],
+        ${ends.map((end) => end.late)}::boolean[]) AS e(job_id, generation, late)
+      WHERE o.job_id = e.job_id AND o.generation = e.generation AND o.late = e.late`;
     return ends.length;
   });
 }
@@ -110,19 +128,19 @@ function callsOf(end: End, hooks: Hook[]): NewDelivery[] {
 }
 
 function deliveryOf(end: End, kind: NewDelivery['kind'], recipient: string): NewDelivery {
-  const { jobId, generation, ownerId, type, status, labels } = end;
-  const error = end.error && { code: end.error.code, message: end.error.message };
-  const data = {
-    jobId,
-    type,
-    status,
-    generation,
-    error,
-    labels: labels ?? {},
-    finishedAt: end.endedAt.toISOString(),
-  };
+  const { jobId, generation, ownerId, status } = end;
   const of = { owner_id: ownerId, job_id: jobId, generation };
-  return { id: newId(), kind, ...of, recipient, event: `job.${status}`, data };
+  return { id: newId(), kind, ...of, recipient, event: `job.${status}`, data: noticeOf(end) };
+}
+
+function noticeOf({ jobId, generation, type, status, slot, endedAt, ...end }: End): JobNotice | LateNotice {
+  const labels = end.labels ?? {};
+  if (status === 'late') {
+    const { scheduleId = '', slot: at = endedAt } = slot ?? {};
+    return { jobId, type, generation, labels, scheduleId, slot: new Date(at).toISOString() };
+  }
+  const error = end.error && { code: end.error.code, message: end.error.message };
+  return { jobId, type, status, generation, error, labels, finishedAt: endedAt.toISOString() };
 }
 
 /**
@@ -184,10 +202,12 @@ const MOST_LISTED = 50;
  */
 export async function readDigest(
   client: PrismaClient,
-  digestId: string,
+  { id: digestId, ownerId, recipient }: { id: string; ownerId: string; recipient: string },
 ): Promise<{ count: number; notices: JobNotice[] }> {
   return inTransaction(client, async (sql) => {
-    await sql.$executeRaw`DELETE FROM mail_windows WHERE digest_id = ${digestId}::uuid`;
+    await sql.$executeRaw`
+      DELETE FROM mail_windows
+      WHERE owner_id = ${ownerId} AND recipient = ${recipient} AND digest_id = ${digestId}::uuid`;
     const rows = await sql.$queryRaw<{ data: JobNotice; count: number }[]>`
       SELECT data, (count(*) OVER ())::int AS count FROM deliveries WHERE digest_id = ${digestId}::uuid
       ORDER BY created_at, id LIMIT ${MOST_LISTED}`;

@@ -49,8 +49,8 @@ export function listDeliveries(
 }
 
 /**
- * Has a delivery tried anew, under its old id: one that is over, or waits for another try. One that is being tried is left
- * as it is. Undefined when the owner's webhook has none of that id.
+ * Has a delivery tried anew, under its old id: one that is over, or waits for a try, or whose try nobody has ended in its
+ * time. One that is being tried is left as it is, or it would be called twice at once. Undefined when the owner's webhook has none of that id.
  */
 export async function redeliver(
   sql: Sql,
@@ -60,13 +60,16 @@ export async function redeliver(
 ): Promise<WebhookDelivery | undefined> {
   const one = Prisma.sql`id = ${deliveryId}::uuid AND ${of(ownerId, webhookId)}`;
   const [again] = await sql.$queryRaw<WebhookDelivery[]>`
-    UPDATE deliveries SET status = 'waiting', attempts = 0, fence = fence + 1, look_again_at = clock_timestamp(), ended_at = NULL
-    WHERE ${one} AND (status <> 'waiting' OR error IS NOT NULL)
+    UPDATE deliveries SET status = 'waiting', attempts = 0, fence = fence + 1, trying = false, look_again_at = clock_timestamp(), ended_at = NULL
+    WHERE ${one} AND (NOT trying OR look_again_at <= clock_timestamp())
     RETURNING ${COLUMNS}`;
   if (again) return again;
   const [found] = await sql.$queryRaw<WebhookDelivery[]>`SELECT ${COLUMNS} FROM deliveries WHERE ${one}`;
   return found;
 }
+
+/** The event of a call that tells of no job. It is tried once. */
+export const TRIAL = 'webhook.test';
 
 /** Adds a call that tells of no job, for a trial. Undefined when the owner has no such webhook. */
 export async function addTrial(
@@ -76,7 +79,7 @@ export async function addTrial(
 ): Promise<WebhookDelivery | undefined> {
   const [added] = await sql.$queryRaw<WebhookDelivery[]>`
     INSERT INTO deliveries (id, kind, owner_id, recipient, event, data)
-    SELECT ${newId()}::uuid, 'webhook', owner_id, id::text, 'webhook.test', jsonb_build_object('webhookId', id)
+    SELECT ${newId()}::uuid, 'webhook', owner_id, id::text, ${TRIAL}, jsonb_build_object('webhookId', id)
     FROM webhooks WHERE id = ${webhookId}::uuid AND owner_id = ${ownerId}
     RETURNING ${COLUMNS}`;
   return added;

@@ -3,7 +3,7 @@ import { Prisma } from '@app/platform/prisma/database.js';
 import { inTransaction } from './in-transaction.js';
 import { newId } from './new-id.js';
 
-export const WEBHOOK_EVENTS = ['job.completed', 'job.failed', 'job.canceled'] as const;
+export const WEBHOOK_EVENTS = ['job.completed', 'job.failed', 'job.canceled', 'job.late'] as const;
 export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number];
 
 /** What an owner says of a webhook. */

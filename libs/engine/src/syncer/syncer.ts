@@ -25,7 +25,7 @@ const AT_ONCE = 8;
 /** Jobs that are deleted in one transaction, and transactions in one tick. */
 const DELETE_BATCH = 500;
 const DELETE_BATCHES = 4;
-/** Keys that have expired are deleted in as large transactions; there may be one for each submit. */
+/** Keys that have expired, and notices, are deleted in as large transactions; there may be one for each submit. */
 const KEY_BATCHES = 40;
 /** Finalizations that are told of in one tick for taking too long. */
 const OVERDUE = 100;
@@ -169,8 +169,10 @@ export class Syncer {
     const { RETENTION, LEASE } = this.config;
     await deleteEndedPauses(this.database.main);
     await deleteOldMarks(this.database.main, KEEP_MARKS_MS, DELETE_MARKS);
-    await deleteOldDeliveries(this.database.main, RETENTION, DELETE_BATCH);
     await deleteOldWorkers(this.database.main, Math.max(RETENTION, 10 * LEASE));
+    for (let batch = 0; batch < KEY_BATCHES && !this.stopping.signal.aborted; batch++) {
+      if ((await deleteOldDeliveries(this.database.main, RETENTION, DELETE_BATCH)) < DELETE_BATCH) break;
+    }
     for (let batch = 0; batch < KEY_BATCHES && !this.stopping.signal.aborted; batch++) {
       if ((await deleteOldKeys(this.database.main, DELETE_BATCH)) < DELETE_BATCH) break;
     }

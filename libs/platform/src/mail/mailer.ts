@@ -32,6 +32,8 @@ export interface MailOutcome {
 interface SmtpError extends Error {
   code?: string;
   responseCode?: number;
+  /** What the server has answered to. */
+  command?: string;
 }
 
 /** Sends mail through one SMTP server, over connections that are kept for a while. */
@@ -93,12 +95,14 @@ export class Mailer {
   }
 }
 
-/** Only what the server says of the recipient or the message is final; a login that it refuses can be put right. */
-function outcomeOf({ code, responseCode, message }: SmtpError): MailOutcome {
-  const final =
-    responseCode !== undefined && responseCode >= 500 && (code === 'EENVELOPE' || code === 'EMESSAGE');
+/**
+ * Only what the server says of the recipient or of the whole message is final. A sender or a login that it refuses is a
+ * matter of the settings, and can be put right.
+ */
+function outcomeOf({ code, responseCode, command, message }: SmtpError): MailOutcome {
+  const final = command === 'RCPT TO' || (command === 'DATA' && code === 'EMESSAGE');
   return {
-    kind: final ? 'refused' : 'unsure',
+    kind: final && responseCode !== undefined && responseCode >= 500 ? 'refused' : 'unsure',
     ...(responseCode === undefined ? {} : { code: responseCode }),
     reason: message,
   };

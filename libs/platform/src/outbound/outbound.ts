@@ -23,7 +23,9 @@ export class Outbound {
   private readonly timeoutMs: number;
   private readonly servers: string[] | undefined;
 
-  constructor(@Inject(CONFIG) config: Config) {
+  constructor(
+    @Inject(CONFIG) config: Pick<Config, 'WEBHOOK_ALLOWED_NETWORKS' | 'WEBHOOK_TIMEOUT' | 'WEBHOOK_DNS'>,
+  ) {
     this.allowed = networksOf(config.WEBHOOK_ALLOWED_NETWORKS ?? []);
     this.timeoutMs = config.WEBHOOK_TIMEOUT;
     this.servers = config.WEBHOOK_DNS;
@@ -33,11 +35,11 @@ export class Outbound {
    * Checks an address before it is kept. It is checked again at each call, for a name may lead elsewhere by then.
    * @throws {OutboundRefusedError} when it is not to be called.
    */
-  check(address: string): Promise<CheckedAddress> {
-    return checkAddress(address, (host) => this.resolve(host), this.allowed);
+  check(address: string, limit: AbortSignal = AbortSignal.timeout(this.timeoutMs)): Promise<CheckedAddress> {
+    return checkAddress(address, (host) => this.resolve(host, limit), this.allowed);
   }
 
-  /** Posts a body. Never rejects. Redirects are not followed, and of the answer only the status is kept. */
+  /** Posts a body. Never rejects, and takes no longer than WEBHOOK_TIMEOUT, names and all. Redirects are not followed, and of the answer only the status is kept. */
   async post(
     address: string,
     body: string,
@@ -46,13 +48,15 @@ export class Outbound {
   ): Promise<OutboundResult> {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(this.timeoutMs)]);
     try {
-      const checked = await this.check(address);
+      const checked = await this.check(address, limit);
       limit.throwIfAborted();
       return {
         kind: 'answered',
         status: await postPinned(checked, body, headers, { signal: limit, connectMs: this.timeoutMs / 2 }),
       };
     } catch (error) {
+      // A name that was not found in time may well have an address.
+      if (limit.aborted) return { kind: 'failed', reason: 'timeout' };
       if (error instanceof OutboundRefusedError)
         return { kind: 'refused', code: error.code, reason: error.message };
       return { kind: 'failed', reason: reasonOf(error as Error) };
@@ -60,10 +64,14 @@ export class Outbound {
   }
 
   /** Asks the name servers, and no file: what only this machine knows by name is none of a user's business. */
-  private async resolve(host: string): Promise<string[]> {
+  private async resolve(host: string, limit: AbortSignal): Promise<string[]> {
+    if (limit.aborted) return [];
     const resolver = new Resolver(DNS);
     if (this.servers) resolver.setServers(this.servers);
+    const cancel = () => resolver.cancel();
+    limit.addEventListener('abort', cancel);
     const found = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)]);
+    limit.removeEventListener('abort', cancel);
     return found.flatMap((family) => (family.status === 'fulfilled' ? family.value : []));
   }
 }

@@ -42,9 +42,20 @@ export function postPinned(
     const slow = setTimeout(() => call.destroy(new DOMException('no connection', 'TimeoutError')), connectMs);
     const connected = () => clearTimeout(slow);
     call.once('socket', (socket) => socket.once(secure ? 'secureConnect' : 'connect', connected));
-    call.once('close', connected);
+    // Also when nothing else is told of it, or its caller would wait for ever.
+    const closed = () => {
+      connected();
+      reject(Object.assign(new Error('closed without an answer'), { code: 'ECONNRESET' }));
+    };
+    call.once('close', closed);
     call.once('error', reject);
+    // Without a listener a 101 would be told of by nothing but the end of the connection.
+    call.once('upgrade', (answer, socket) => {
+      socket.destroy();
+      resolve(answer.statusCode ?? 0);
+    });
     call.once('response', (answer) => {
+      call.off('close', closed).once('close', connected);
       const status = answer.statusCode ?? 0;
       const over = () => {
         resolve(status);

@@ -63,7 +63,7 @@ export class ProblemFilter implements ExceptionFilter {
     if (error instanceof TooManyFailuresError || error instanceof AuthUnavailableError) {
       void reply.header('Retry-After', String(error.retryAfterSeconds));
     }
-    if (problem.type.endsWith(':quota-exceeded')) void reply.header('Retry-After', '10');
+    if (error instanceof QuotaExceededError && error.passes) void reply.header('Retry-After', '10');
     if (error instanceof ProblemError && error.retryAfter !== undefined) {
       void reply.header('Retry-After', String(Math.ceil(error.retryAfter)));
     }

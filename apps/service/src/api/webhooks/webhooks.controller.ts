@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query, Res
 import { ApiBearerAuth, ApiOperation, ApiQuery, ApiResponse, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { validate as isUuid } from 'uuid';
-import { MOST_WEBHOOKS, Webhooks } from '@app/engine/notifications/webhooks.js';
+import { Webhooks } from '@app/engine/notifications/webhooks.js';
 import { JobTypeRegistry } from '@app/engine/registry/job-type-registry.js';
 import { CurrentPrincipal, type Principal, RequiresScope } from '@app/platform/auth/principal.js';
 import { OutboundRefusedError } from '@app/platform/outbound/outbound-errors.js';
@@ -52,7 +52,6 @@ export class WebhooksController {
   ) {
     this.checkTypes(body.types);
     const made = await this.webhooks.add(ownerId, body).catch(refuseUrl);
-    if (!made) throw new ProblemError('quota-exceeded', `An owner has at most ${MOST_WEBHOOKS} webhooks.`);
     void reply.header('Location', `/webhooks/${made.webhookId}`).header('Cache-Control', 'no-store');
     return made;
   }
