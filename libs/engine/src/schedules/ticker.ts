@@ -7,10 +7,12 @@ import { CancelBus } from '../cancellation/cancel-bus.js';
 import { EngineHealth } from '../execution/engine-health.js';
 import { TaskSender } from '../queue/task-sender.js';
 import { Sweeper } from '../queue/sweeper.js';
+import { LivePoke } from '../live/live-poke.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
+import { findDue, nextSlotDue, type TickScope } from '../store/due-schedules.js';
 import { noteLateStarts } from '../store/late-starts.js';
 import { deleteOldSlots } from '../store/slot-ledger.js';
-import { findDue, type Tick, type TickScope, tickSchedules, nextSlotDue } from '../store/tick-schedules.js';
+import { type Tick, tickSchedules } from '../store/tick-schedules.js';
 import { DeclaredCrons } from './declared-crons.js';
 import { ScheduleMetrics } from './schedule-metrics.js';
 import { SchedulePoke } from './schedule-poke.js';
@@ -20,6 +22,8 @@ import { SlotJobs } from './slot-jobs.js';
 const AT_ONCE = 100;
 const LONGEST_SLEEP_MS = 1000;
 const LEAST_PAUSE_MS = 10;
+/** Pokes closer together than this become one: jobs may end all the time. */
+const APART_MS = 25;
 /** How long a schedule is left alone whose turn has failed, so that it does not hold up the others. */
 const ASIDE_MS = 5000;
 const FORGET_EVERY_MS = 60_000;
@@ -35,6 +39,8 @@ export class Ticker {
   private loop: Promise<void> | undefined;
   private wake: (() => void) | undefined;
   private poked = false;
+  private pokeTimer: NodeJS.Timeout | undefined;
+  private quietUntil = 0;
   /** Whether a slot waited for a job to end when this was last asked. */
   private slotsWait = false;
   /** Until when schedules are left alone, by `performance.now()`. */
@@ -50,6 +56,7 @@ export class Ticker {
     private readonly sender: TaskSender,
     private readonly sweeper: Sweeper,
     private readonly bus: CancelBus,
+    private readonly live: LivePoke,
     private readonly health: EngineHealth,
     private readonly metrics: ScheduleMetrics,
     @Inject(CONFIG) private readonly config: Config,
@@ -68,12 +75,23 @@ export class Ticker {
 
   async stop(): Promise<void> {
     this.stopped = true;
+    clearTimeout(this.pokeTimer);
     this.health.retire('ticker');
     this.wake?.();
     await this.loop;
   }
 
   private poke(): void {
+    if (this.pokeTimer) return;
+    const wait = this.quietUntil - performance.now();
+    if (wait <= 0) this.look();
+    else this.pokeTimer = setTimeout(() => this.look(), wait);
+  }
+
+  private look(): void {
+    clearTimeout(this.pokeTimer);
+    this.pokeTimer = undefined;
+    this.quietUntil = performance.now() + APART_MS;
     this.poked = true;
     this.wake?.();
   }
@@ -111,10 +129,11 @@ export class Ticker {
     try {
       return await this.fireTogether(scope);
     } catch (error) {
-      const ids = await findDue(this.database.main, this.types.names, AT_ONCE);
+      const ids = await findDue(this.database.main, this.types.names, scope);
       if (ids.length === 0) throw error;
-      for (const id of ids.filter((one) => !scope.except?.includes(one))) {
+      for (const id of ids) {
         if (this.stopped) break;
+        this.health.sign('ticker');
         await this.fireTogether({ limit: 1, only: [id] }).catch((reason: Error) => {
           this.aside.set(id, performance.now() + ASIDE_MS);
           this.logger.error({ scheduleId: id, reason: reason.message }, 'a schedule was not fired');
@@ -130,7 +149,7 @@ export class Ticker {
       {
         types: this.types.names,
         incarnation: this.sender.incarnation,
-        mostOpenJobs: this.config.MAX_OPEN_JOBS,
+        most: { jobs: this.config.MAX_OPEN_JOBS, tasks: this.config.MAX_OPEN_TASKS },
         prepare: (firing) => this.jobs.tryMake(firing),
       },
       scope,
@@ -144,13 +163,18 @@ export class Ticker {
     for (const ms of lateness) this.metrics.lateness.observe(ms / 1000);
     for (const job of canceled) void this.bus.publish(job);
     // Their tasks are held, and wait to be admitted.
-    if (lateness.length > 0 || outcomes.some(({ outcome }) => outcome === 'fired')) this.sweeper.poke();
+    const fired = outcomes.some(({ outcome }) => outcome === 'fired' || outcome === 'dst-gap');
+    if (fired) this.sweeper.poke();
+    if (fired || canceled.length > 0) this.live.poke();
   }
 
   private async tellLate(): Promise<number> {
     const { looked, late } = await noteLateStarts(this.database.main, AT_ONCE);
     for (const one of late) this.logger.warn({ ...one }, 'a job of a schedule has not begun in time');
-    if (late.length > 0) this.metrics.slots.inc({ outcome: 'late' }, late.length);
+    if (late.length > 0) {
+      this.metrics.slots.inc({ outcome: 'late' }, late.length);
+      this.live.poke();
+    }
     return looked;
   }
 
