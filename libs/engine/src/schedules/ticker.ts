@@ -23,9 +23,12 @@ const AT_ONCE = 100;
 const LONGEST_SLEEP_MS = 1000;
 const LEAST_PAUSE_MS = 10;
 /** Pokes closer together than this become one: jobs may end all the time. */
-const APART_MS = 25;
-/** How long a schedule is left alone whose turn has failed, so that it does not hold up the others. */
-const ASIDE_MS = 5000;
+const APART_MS = 50;
+/**
+ * How long a schedule is left alone whose turn has failed, so that it does not hold up the others: twice as long each
+ * time, for many of them may fail, and each costs a transaction.
+ */
+const ASIDE_MS = { first: 5000, longest: 60_000 };
 const FORGET_EVERY_MS = 60_000;
 const FORGET_AT_ONCE = 5000;
 
@@ -43,8 +46,8 @@ export class Ticker {
   private quietUntil = 0;
   /** Whether a slot waited for a job to end when this was last asked. */
   private slotsWait = false;
-  /** Until when schedules are left alone, by `performance.now()`. */
-  private readonly aside = new Map<string, number>();
+  /** Until when schedules are left alone, by `performance.now()`, and for how long that is. */
+  private readonly aside = new Map<string, { until: number; ms: number }>();
   private forgetAt = 0;
 
   constructor(
@@ -112,8 +115,7 @@ export class Ticker {
   private async tick(): Promise<number> {
     await this.declared.sync();
     const now = performance.now();
-    for (const [id, until] of this.aside) if (until <= now) this.aside.delete(id);
-    const except = [...this.aside.keys()];
+    const except = this.leftAlone(now);
     // Asked before a transaction is begun: most of the time nothing is due, and what is due began before the transaction.
     const next = await nextSlotDue(this.database.main, this.types.names, except, LONGEST_SLEEP_MS);
     this.slotsWait = next.slotsWait;
@@ -135,12 +137,23 @@ export class Ticker {
         if (this.stopped) break;
         this.health.sign('ticker');
         await this.fireTogether({ limit: 1, only: [id] }).catch((reason: Error) => {
-          this.aside.set(id, performance.now() + ASIDE_MS);
+          this.putAside(id);
           this.logger.error({ scheduleId: id, reason: reason.message }, 'a schedule was not fired');
         });
       }
       return 0;
     }
+  }
+
+  private leftAlone(now: number): string[] {
+    for (const [id, { until }] of this.aside) if (until + ASIDE_MS.longest < now) this.aside.delete(id);
+    return [...this.aside].filter(([, { until }]) => until > now).map(([id]) => id);
+  }
+
+  private putAside(scheduleId: string): void {
+    const before = this.aside.get(scheduleId)?.ms;
+    const ms = before === undefined ? ASIDE_MS.first : Math.min(ASIDE_MS.longest, 2 * before);
+    this.aside.set(scheduleId, { until: performance.now() + ms, ms });
   }
 
   private async fireTogether(scope: TickScope): Promise<number> {

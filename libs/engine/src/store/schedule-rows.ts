@@ -80,7 +80,7 @@ export function readableSlotsOf(row: Parameters<typeof slotsOf>[0]): Slots {
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     const message = `The rule of the schedule cannot be read: ${error.message}`;
-    throw new InvalidJobError([{ pointer: row.cron === null ? '/every' : '/cron', message }]);
+    throw new InvalidJobError([{ pointer: '/cron', message }]);
   }
 }
 
