@@ -2,7 +2,6 @@ import { Inject, Injectable } from '@nestjs/common';
 import {
   DuplicateJobError,
   type Job,
-  QuotaExceededError,
   type Schedule,
   type ScheduleInput,
   type SlotRecord,
@@ -13,6 +12,7 @@ import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { CancelBus } from './cancellation/cancel-bus.js';
+import { LivePoke } from './live/live-poke.js';
 import { AdmissionPoke } from './queue/admission-poke.js';
 import { Quotas } from './quotas.js';
 import { TaskSender } from './queue/task-sender.js';
@@ -31,7 +31,6 @@ import {
 } from './store/change-schedules.js';
 import { JobQueries, newJobView } from './store/job-queries.js';
 import {
-  countSchedules,
   findSchedule,
   ownerOfSchedule,
   pageOfSchedules,
@@ -60,6 +59,7 @@ export class Schedules {
     private readonly admission: AdmissionPoke,
     private readonly pokes: SchedulePoke,
     private readonly bus: CancelBus,
+    private readonly live: LivePoke,
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
@@ -71,10 +71,7 @@ export class Schedules {
   async create(input: ScheduleInput, by: Submitter): Promise<Schedule> {
     const rule = await checkSchedule(input, this.types, this.limits);
     const most = this.config.MAX_SCHEDULES;
-    if ((await countSchedules(this.database.main, by.ownerId, most)) >= most) {
-      throw new QuotaExceededError('schedules', most);
-    }
-    const row = await createSchedule(this.database.main, by.ownerId, rule, by.actor);
+    const row = await createSchedule(this.database.main, by.ownerId, rule, by.actor, { most });
     this.pokes.poke();
     return toSchedule(row);
   }
@@ -145,7 +142,10 @@ export class Schedules {
     return row && toSchedule(row);
   }
 
-  /** Ends a pause. Undefined when the owner has no such schedule. */
+  /**
+   * Ends a pause. Undefined when the owner has no such schedule.
+   * @throws {InvalidJobError} when its rule cannot be read here
+   */
   async resume(ownerId: string, scheduleId: string): Promise<Schedule | undefined> {
     const row = await resumeSchedule(this.database.main, ownerId, scheduleId);
     this.pokes.poke();
@@ -155,13 +155,16 @@ export class Schedules {
   /**
    * Makes a job of a schedule now, paused or not. Undefined when the owner has no such schedule.
    * @throws {DuplicateJobError} when a job that must end first is open; {QuotaExceededError}; {InvalidJobError} when its
-   * type does not take the job any more
+   * type does not take the job any more, or its rule cannot be read here
    */
   async trigger(ownerId: string, scheduleId: string, by: { actor: string }): Promise<Job | undefined> {
     const { incarnation } = this.sender;
     const prepare = (firing: Parameters<SlotJobs['make']>[0]) => this.jobs.make(firing, by.actor);
+    const schedule = await this.find(ownerId, scheduleId);
+    if (!schedule) return undefined;
     try {
-      const { made } = await this.quotas.within(ownerId, 1, async () => {
+      const tasks = await this.jobs.countTasks(schedule.job);
+      const { made } = await this.quotas.within(ownerId, tasks, async () => {
         const made = await triggerSchedule(this.database.main, ownerId, scheduleId, {
           ...by,
           incarnation,
@@ -171,6 +174,7 @@ export class Schedules {
       });
       if (!made) return undefined;
       this.admission.poke();
+      this.live.poke();
       return newJobView(made.job, made.createdAt);
     } catch (error) {
       if (!(error instanceof SlotBlocked)) throw error;
@@ -186,6 +190,7 @@ export class Schedules {
   private changed(change: ScheduleChange | undefined): Schedule | undefined {
     if (!change) return undefined;
     for (const job of change.canceled) void this.bus.publish(job);
+    if (change.canceled.length > 0) this.live.poke();
     this.pokes.poke();
     return toSchedule(change.row);
   }

@@ -42,8 +42,8 @@ CREATE TABLE "schedules" (
 
 CREATE UNIQUE INDEX "schedules_by_name" ON "schedules"("owner_id", "name");
 CREATE INDEX "schedules_by_owner" ON "schedules"("owner_id", "created_at" DESC, "id" DESC);
--- A look at what is due reads what is due, however many there are.
-CREATE INDEX "schedules_due" ON "schedules"("next_at") WHERE "next_at" IS NOT NULL;
+-- A look at what is due of a type reads what is due, however many there are.
+CREATE INDEX "schedules_due" ON "schedules"("type", "next_at") WHERE "next_at" IS NOT NULL;
 CREATE INDEX "schedules_queued" ON "schedules"("id") WHERE "queued_slot" IS NOT NULL;
 
 -- One row for every slot, or for a stretch of slots with one outcome. Its key is what lets a slot fire once.
@@ -65,6 +65,9 @@ CREATE TABLE "schedule_slots" (
       ('fired', 'late', 'skipped-overlap', 'skipped-paused', 'missed', 'merged', 'dst-gap'))
 );
 
+-- For lists: of some outcomes, and of the stretch that reaches into a time.
+CREATE INDEX "schedule_slots_by_outcome" ON "schedule_slots"("schedule_id", "outcome", "slot");
+CREATE INDEX "schedule_slots_stretches" ON "schedule_slots"("schedule_id", "slot") WHERE "until" IS NOT NULL;
 -- For retention.
 CREATE INDEX "schedule_slots_decided_at" ON "schedule_slots"("decided_at");
 CREATE INDEX "schedule_slots_check_at" ON "schedule_slots"("check_at") WHERE "check_at" IS NOT NULL;

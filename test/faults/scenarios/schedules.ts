@@ -5,6 +5,7 @@ import type { Scenario } from '../scenario.js';
 const SECONDS = 60;
 const WRONG_BY = '+90s';
 const LIBRARY = 'faketime/libfaketime.so.1';
+const PACKAGE = 'libfaketime';
 
 /** F17: a schedule of every second, while the processes that fire it come and go and one has a wrong clock. */
 export const schedules: Scenario = {
@@ -16,9 +17,9 @@ export const schedules: Scenario = {
   async run(world) {
     const { services, random } = world;
     const wrong = wrongClock();
-    world.tell(wrong ? `one clock is wrong by ${WRONG_BY}` : 'libfaketime is not here: all clocks are right');
+    world.tell(`one clock is wrong by ${WRONG_BY}`);
     await services.start('task-worker');
-    const mistaken = await services.start('task-worker', wrong ?? {});
+    const mistaken = await services.start('task-worker', wrong);
     await mistaken.up();
     await world.schedule({ name: 'every second', cron: '* * * * * *' }, 100);
     const end = Date.now() + SECONDS * 1000;
@@ -77,12 +78,23 @@ interface Figures {
   early: number;
 }
 
-/** What gives a process a wrong clock; the one that timers go by stays right. Undefined where the library is not installed. */
-function wrongClock(): Record<string, string> | undefined {
+/**
+ * What gives a process a wrong clock; the one that timers go by stays right.
+ * @throws where the library is not installed: with right clocks alone the scenario would show nothing of wrong ones
+ */
+function wrongClock(): Record<string, string> {
   const given = process.env['LIBFAKETIME'];
   const places = readdirSync('/usr/lib').map((folder) => `/usr/lib/${folder}/${LIBRARY}`);
   const library = [...(given ? [given] : []), ...places].find((file) => existsSync(file));
-  return library
-    ? { LD_PRELOAD: library, FAKETIME: WRONG_BY, FAKETIME_DONT_FAKE_MONOTONIC: '1', DONT_FAKE_MONOTONIC: '1' }
-    : undefined;
+  if (library === undefined) {
+    throw new Error(
+      `There is no libfaketime to give a worker a wrong clock: install the Debian package ${PACKAGE}, or name the file with LIBFAKETIME.`,
+    );
+  }
+  return {
+    LD_PRELOAD: library,
+    FAKETIME: WRONG_BY,
+    FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    DONT_FAKE_MONOTONIC: '1',
+  };
 }

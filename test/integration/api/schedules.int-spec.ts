@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { withClient } from '@app/platform/prisma/open-client.js';
 import { type ApiUser, apiUser } from '../../support/api-client.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { eventually } from '../../support/eventually.js';
@@ -176,6 +177,26 @@ describe('schedules over HTTP', () => {
     await alice!.send('DELETE', `/schedules/${mine}`);
   });
 
+  test('of a schedule whose zone is gone with the time zone data it is said so, and it can be given another', async () => {
+    const { body } = await alice!.send('POST', '/schedules', { name: 'gone', cron: '0 0 * * *', job });
+    const path = `/schedules/${body.scheduleId}`;
+    await alice!.send('POST', `${path}/pause`, {});
+    await withClient(
+      database.url,
+      (client) => client.$executeRaw`
+      UPDATE schedules SET timezone = 'Mars/Base' WHERE id = ${body.scheduleId}::uuid`,
+    );
+    for (const verb of ['resume', 'trigger']) {
+      const answer = await alice!.send('POST', `${path}/${verb}`);
+      expect([answer.status, errorsOf(answer.body)]).toEqual([400, ['/cron']]);
+    }
+    const renamed = await alice!.send('PATCH', path, { name: 'renamed' });
+    expect([renamed.status, errorsOf(renamed.body)]).toEqual([400, ['/timezone']]);
+    expect((await alice!.send('PATCH', path, { timezone: 'Asia/Tokyo' })).status).toBe(200);
+    expect((await alice!.send('POST', `${path}/resume`)).body).toMatchObject({ status: 'active' });
+    expect((await alice!.send('DELETE', path)).status).toBe(200);
+  });
+
   test('a name is taken once, and an owner has so many schedules', async () => {
     const one = await alice!.send('POST', '/schedules', { name: 'one', every: '1h', job });
     const again = await alice!.send('POST', '/schedules', { name: 'one', every: '2h', job });
@@ -259,7 +280,9 @@ describe('C34, security inputs 71 and 72: what can never be is refused at once, 
   });
 
   test('slots that may come often enough come, and a change cannot make them come too often', async () => {
-    const { body } = await bob!.send('POST', '/schedules', { name: 'fast', every: '5s', job });
+    // The first one is not waited for.
+    const startAt = new Date(Date.now() + 500).toISOString();
+    const { body } = await bob!.send('POST', '/schedules', { name: 'fast', every: '5s', startAt, job });
     await eventually(async () =>
       expect((await bob!.get(`/schedules/${body.scheduleId}/slots`)).body.slots).not.toEqual([]),
     );

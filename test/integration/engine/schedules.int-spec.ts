@@ -47,7 +47,7 @@ const boot = (jobTypes: (typeof Plain)[] = [Plain, Alone]) =>
 
 /** Far from any slot, so that only what a test moves is due. */
 const YEARLY = { every: '300d' as const, job: { type: 'test.held' } };
-const MINUTELY = { cron: '* * * * *', job: { type: 'test.held' } };
+const OFTEN = { every: '5m' as const, job: { type: 'test.held' } };
 let names = 0;
 const create = (input: Omit<ScheduleInput, 'name'>) =>
   schedules.create({ name: `s${++names}`, ...input }, ALICE);
@@ -58,9 +58,13 @@ const move = async (scheduleId: string, at: string, more = '') => {
     FROM (SELECT ${at} AS at) n WHERE id = '${scheduleId}'`);
   engine.app.get(SchedulePoke).poke();
 };
-/** As if nobody had been there for so many minutes. */
+/** As if nobody had been there for so many minutes, up to a slot of just now. */
 const outage = (scheduleId: string, minutes: number) =>
-  move(scheduleId, `date_trunc('minute', clock_timestamp()) - interval '${minutes} minutes'`);
+  move(
+    scheduleId,
+    `date_trunc('milliseconds', clock_timestamp()) - interval '${minutes} minutes'`,
+    ', anchor = n.at',
+  );
 /** Lets a slot of an interval be due now. */
 const due = (scheduleId: string) =>
   move(scheduleId, `date_trunc('milliseconds', clock_timestamp())`, ', anchor = n.at');
@@ -116,12 +120,11 @@ test('feature 23, feature 27: of several processes with one schedule each slot m
 });
 
 test('feature 25, C36: after half an hour without anybody there is one catch-up run, and the next on schedule', async () => {
-  const { scheduleId } = await create(MINUTELY);
+  const { scheduleId } = await create(OFTEN);
   await outage(scheduleId, 30);
   const [merged, fired] = await rows(scheduleId, 2);
-  expect(merged).toMatchObject({ outcome: 'merged', jobId: null });
+  expect(merged).toMatchObject({ outcome: 'merged', count: 6, jobId: null });
   expect(fired).toMatchObject({ outcome: 'fired', count: 1 });
-  expect(merged?.count).toBeGreaterThanOrEqual(29);
   await jobOf(fired);
   const after = await schedules.find(ALICE.ownerId, scheduleId);
   expect(after?.runs).toBe(1);
@@ -129,16 +132,19 @@ test('feature 25, C36: after half an hour without anybody there is one catch-up 
 });
 
 test('feature 25: all of the missed slots, or none of them, are made up for where the schedule says so', async () => {
-  const all = await create({ ...MINUTELY, misfire: 'all', maxCatchUp: 3 });
-  const none = await create({ ...MINUTELY, misfire: 'skip' });
-  await Promise.all([outage(all.scheduleId, 10), outage(none.scheduleId, 10)]);
+  const all = await create({ ...OFTEN, misfire: 'all', maxCatchUp: 3 });
+  const none = await create({ ...OFTEN, misfire: 'skip' });
+  await Promise.all([outage(all.scheduleId, 20), outage(none.scheduleId, 20)]);
   expect((await rows(all.scheduleId, 4)).map(({ outcome }) => outcome)).toEqual([
     'missed',
     'fired',
     'fired',
     'fired',
   ]);
-  await eventually(async () => expect((await outcomes(none.scheduleId))[0]).toBe('missed'));
+  expect((await rows(none.scheduleId, 2)).map(({ outcome, count }) => [outcome, count])).toEqual([
+    ['missed', 4],
+    ['fired', 1],
+  ]);
 });
 
 test('a slot that comes while the job before it is open is skipped, merged or waits, as the schedule says', async () => {
@@ -191,17 +197,8 @@ test('feature 28: of a type that runs one job at a time a slot is skipped with t
   expect(await outcomes(scheduleId)).toEqual(['skipped-overlap', 'fired', 'fired']);
 });
 
-test('a schedule that cannot be read holds up no other one', async () => {
-  const [broken, sound] = [await create(MINUTELY), await create(YEARLY)];
-  await query(`UPDATE schedules SET timezone = 'Mars/Base' WHERE id = '${broken.scheduleId}'`);
-  await Promise.all([outage(broken.scheduleId, 1), due(sound.scheduleId)]);
-  await jobOf((await rows(sound.scheduleId, 1))[0]);
-  expect(await ledger(broken.scheduleId)).toEqual([]);
-  await query(`UPDATE schedules SET timezone = 'UTC' WHERE id = '${broken.scheduleId}'`);
-});
-
 test('a paused schedule fires nothing and says what it skipped; triggered, it runs all the same', async () => {
-  const { scheduleId } = await create(MINUTELY);
+  const { scheduleId } = await create(OFTEN);
   const paused = await schedules.pause(ALICE.ownerId, scheduleId, {
     actor: 'key:ops',
     reason: 'repairs',
@@ -214,14 +211,12 @@ test('a paused schedule fires nothing and says what it skipped; triggered, it ru
   const job = await schedules.trigger(ALICE.ownerId, scheduleId, ALICE);
   expect(job).toMatchObject({ scheduleId, status: 'queued' });
   await engine.ended(job?.jobId ?? '');
-  await query(
-    `UPDATE schedules SET next_slot = date_trunc('minute', clock_timestamp()) - interval '10 minutes' WHERE id = '${scheduleId}'`,
-  );
+  await query(`UPDATE schedules SET anchor = n.at, next_slot = n.at
+    FROM (SELECT date_trunc('milliseconds', clock_timestamp()) - interval '52 minutes' AS at) n WHERE id = '${scheduleId}'`);
   const resumed = await schedules.resume(ALICE.ownerId, scheduleId);
   expect(resumed).toMatchObject({ status: 'active', pause: null, runs: 0 });
   const [skipped, triggered] = await ledger(scheduleId);
-  expect(skipped).toMatchObject({ outcome: 'skipped-paused', jobId: null });
-  expect(skipped?.count).toBeGreaterThanOrEqual(11);
+  expect(skipped).toMatchObject({ outcome: 'skipped-paused', jobId: null, count: 11 });
   expect(triggered).toMatchObject({
     outcome: 'fired',
     triggeredBy: ALICE.actor,
@@ -231,14 +226,16 @@ test('a paused schedule fires nothing and says what it skipped; triggered, it ru
 });
 
 test('a pause ends by itself at its time', async () => {
-  const { scheduleId } = await create(MINUTELY);
+  const { scheduleId } = await create(OFTEN);
   const until = new Date(Date.now() + 600_000);
   await schedules.pause(ALICE.ownerId, scheduleId, { actor: 'key:ops', reason: null, until });
-  // Ten minutes later: nine of the pause, the rest of the time after it.
-  await query(`UPDATE schedules SET next_slot = date_trunc('minute', clock_timestamp()) - interval '9 minutes',
-    paused_until = clock_timestamp() - interval '1 ms', next_at = clock_timestamp() - interval '1 ms' WHERE id = '${scheduleId}'`);
+  // Ten minutes later: two slots of the pause, and none after it yet.
+  await query(`UPDATE schedules SET anchor = n.at, next_slot = n.at,
+    paused_until = clock_timestamp() - interval '1 ms', next_at = clock_timestamp() - interval '1 ms'
+    FROM (SELECT date_trunc('milliseconds', clock_timestamp()) - interval '9 minutes' AS at) n WHERE id = '${scheduleId}'`);
+  engine.app.get(SchedulePoke).poke();
   const [skipped] = await rows(scheduleId, 1);
-  expect(skipped).toMatchObject({ outcome: 'skipped-paused' });
+  expect(skipped).toMatchObject({ outcome: 'skipped-paused', count: 2 });
   expect(await schedules.find(ALICE.ownerId, scheduleId)).toMatchObject({ status: 'active', pause: null });
 });
 

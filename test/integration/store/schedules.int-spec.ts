@@ -1,61 +1,24 @@
-import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, jest, test } from '@jest/globals';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
-import { createSchedule, deleteSchedule, pauseSchedule } from '@app/engine/store/change-schedules.js';
-import type { ScheduleRule } from '@app/engine/store/schedule-rows.js';
+import { deleteSchedule, pauseSchedule } from '@app/engine/store/change-schedules.js';
+import { nextSlotDue } from '@app/engine/store/due-schedules.js';
 import { deleteOldSlots } from '@app/engine/store/slot-ledger.js';
-import { type Firings, nextSlotDue, tickSchedules } from '@app/engine/store/tick-schedules.js';
-import { LIFE, newJob, openStore, OWNER, type Store } from './store-fixture.js';
-
-const TYPES = ['test.type'];
-const RULE: ScheduleRule = {
-  name: '',
-  cron: null,
-  everyMs: 3_600_000,
-  timezone: 'UTC',
-  startAt: null,
-  endAt: null,
-  maxRuns: null,
-  jitterMs: 0,
-  type: 'test.type',
-  template: { type: 'test.type' },
-  maxRuntimeMs: null,
-  checkinMarginMs: null,
-  misfire: 'latest',
-  maxCatchUp: 10,
-  catchUpWindowMs: 86_400_000,
-  overlap: 'allow',
-};
-const firings: Firings = {
-  types: TYPES,
-  incarnation: LIFE,
-  mostOpenJobs: undefined,
-  prepare: async ({ schedule: { scheduleId, ownerId }, slot, jobId }) =>
-    newJob({ jobId, ownerId, direct: 0, schedule: { scheduleId, slot } }),
-};
+import { tickSchedules } from '@app/engine/store/tick-schedules.js';
+import { firings, schedulesOf, TYPES } from './schedule-fixture.js';
+import { openStore, OWNER, type Store } from './store-fixture.js';
 
 let store: Store;
 let client: PrismaClient;
+let { create, makeDue, slots, jobs, empty } = {} as ReturnType<typeof schedulesOf>;
 beforeAll(async () => {
   store = await openStore(4);
   [client] = store.clients as [PrismaClient];
+  ({ create, makeDue, slots, jobs, empty } = schedulesOf(client));
 });
 afterAll(() => store.close());
-beforeEach(async () => void (await client.$executeRaw`TRUNCATE schedules, schedule_slots, jobs`));
+beforeEach(async () => void (await empty()));
 afterEach(() => void jest.useRealTimers());
 
-const create = (rule: Partial<ScheduleRule> = {}, owner = OWNER) =>
-  createSchedule(client, owner, { ...RULE, name: randomUUID(), ...rule }, 'key:test');
-/** Lets slots of intervals be due now. */
-const makeDue = () => client.$executeRaw`
-  UPDATE schedules SET anchor = n.at, next_slot = n.at, next_at = n.at
-  FROM (SELECT date_trunc('milliseconds', clock_timestamp()) AS at) n`;
-const slots = () =>
-  client.$queryRaw<{ id: string; slot: Date; jobs: number; outcome: string }[]>`
-    SELECT x.schedule_id::text AS id, x.slot, x.outcome,
-      (SELECT count(*)::int FROM jobs j WHERE j.schedule_id = x.schedule_id AND j.slot = x.slot) AS jobs
-    FROM schedule_slots x`;
-const jobs = () => client.$queryRaw<{ id: string }[]>`SELECT id FROM jobs WHERE schedule_id IS NOT NULL`;
 const tick = (sql = client, limit = 100) => tickSchedules(sql, firings, { limit });
 
 test('feature 27, C69: of four processes that tick at once each slot is fired by one', async () => {
@@ -140,7 +103,7 @@ test('an owner with as many open jobs as are allowed gets no more by a schedule,
   await create();
   await create();
   await makeDue();
-  await tickSchedules(client, { ...firings, mostOpenJobs: 1 }, { limit: 10 });
+  await tickSchedules(client, { ...firings, most: { jobs: 1, tasks: undefined } }, { limit: 10 });
   expect((await slots()).map(({ outcome }) => outcome).toSorted()).toEqual(['fired', 'missed']);
   expect(await jobs()).toHaveLength(1);
 });
@@ -176,17 +139,4 @@ test('feature 53: rows of the ledger are forgotten when they are old', async () 
   expect(await deleteOldSlots(client, 60_000, 100)).toBe(0);
   await client.$executeRaw`UPDATE schedule_slots SET decided_at = decided_at - interval '2 minutes'`;
   expect(await deleteOldSlots(client, 60_000, 100)).toBe(1);
-});
-
-test('a look at what is due reads what is due, however many schedules there are', async () => {
-  await client.$executeRaw`
-    INSERT INTO schedules (id, owner_id, name, created_by, every_ms, timezone, anchor, type, template, misfire, max_catch_up,
-      catch_up_window_ms, overlap, next_slot, next_at)
-    SELECT gen_random_uuid(), 'many', 'n' || n, 'key:test', 3600000, 'UTC', now(), 'test.type', '{}', 'latest', 1, 1000, 'allow',
-      now() + interval '1 day', now() + interval '1 day' FROM generate_series(1, 10000) n`;
-  await client.$executeRaw`ANALYZE schedules`;
-  const plan = await client.$queryRaw<{ 'QUERY PLAN': string }[]>`
-    EXPLAIN SELECT id FROM schedules s WHERE s.next_at <= statement_timestamp() AND s.next_at IS NOT NULL
-      AND s.type = ANY(ARRAY['test.type']) ORDER BY s.next_at LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED`;
-  expect(plan.map((line) => line['QUERY PLAN']).join('\n')).toContain('schedules_due');
 });

@@ -65,7 +65,7 @@ export class CronTimes {
     const from = Math.floor(afterMs / 1000) + 1;
     let day = Math.floor(from / DAY_S);
     let second = from - day * DAY_S;
-    for (const last = day + MOST_DAYS; day <= last; day++, second = 0) {
+    for (const last = day + MOST_DAYS; day <= last; day = this.dayAfter(day), second = 0) {
       const time = this.hasDay(day) ? this.timeFrom(second) : undefined;
       if (time !== undefined) return day * DAY_MS + time * 1000;
     }
@@ -80,7 +80,7 @@ export class CronTimes {
       this.hasDay(day) ? this.timesUpTo(Math.floor((ms - day * DAY_MS) / 1000)) : 0;
     const perDay = this.hours.length * this.minutes.length * this.seconds.length;
     let sum = upTo(last, untilMs) - upTo(first, afterMs);
-    for (let day = first; day < last; day++) if (this.hasDay(day)) sum += perDay;
+    for (let day = first; day < last; day = this.dayAfter(day)) if (this.hasDay(day)) sum += perDay;
     return sum;
   }
 
@@ -94,6 +94,13 @@ export class CronTimes {
       if (shortest === 1) break;
     }
     return Math.min(shortest, DAY_S - before + first) * 1000;
+  }
+
+  /** The day after one, or the first of the next month where none of its month can match. */
+  private dayAfter(day: number): number {
+    const date = new Date(day * DAY_MS);
+    if (this.pattern.month[date.getUTCMonth()]) return day + 1;
+    return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1) / DAY_MS;
   }
 
   private hasDay(day: number): boolean {

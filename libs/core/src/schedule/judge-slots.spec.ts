@@ -146,3 +146,41 @@ test('a schedule of every second that was down for a week takes two rows and one
   ]);
   expect(performance.now() - began).toBeLessThan(1000);
 });
+
+test('feature 25: slots for which no run is left are missed, and have a row', () => {
+  expect(judge({ now: at('12:02:20'), misfire: 'all', runsLeft: 1 })).toEqual({
+    fire: ['12:00 catch-up'],
+    rows: ['missed 2 12:01-12:02'],
+    next: '12:03',
+  });
+  expect(judge({ now: at('12:02:20'), misfire: 'all', runsLeft: 0 })).toMatchObject({
+    fire: [],
+    rows: ['missed 3 12:00-12:02'],
+  });
+});
+
+test('C33: a slot that the rules of its zone have moved since it was written down comes once all the same', () => {
+  const noon = new Slots({
+    cron: '0 12 * * *',
+    everyMs: null,
+    anchor: at('00:00:00'),
+    timezone: 'UTC',
+    startAt: null,
+    endAt: null,
+  });
+  const moved = (nextSlot: string, now: string, more: Partial<DueSchedule> = {}) =>
+    judge({ slots: noon, nextSlot: at(nextSlot), now: at(now), ...more });
+  // It was 13:00 by the rules of then, and 12:00 has passed already.
+  expect(moved('13:00:00', '12:30:00')).toEqual({ fire: [], rows: [], next: '13:00' });
+  expect(moved('13:00:00', '13:00:01')).toEqual({ fire: ['13:00'], rows: [], next: '12:00' });
+  const dayLater = new Date(at('12:00:01').getTime() + 86_400_000);
+  expect(moved('13:00:00', '13:00:01', { now: dayLater })).toMatchObject({
+    fire: ['12:00'],
+    rows: ['missed 1 13:00-13:00'],
+  });
+  expect(moved('13:00:00', '14:30:00', { misfire: 'skip' }).rows).toEqual(['missed 1 13:00-13:00']);
+  const resumed = moved('13:00:00', '14:30:00', { pausedUntil: at('14:00:00') });
+  expect(resumed).toEqual({ fire: [], rows: ['skipped-paused 1 13:00-13:00'], next: '12:00' });
+  // It was 11:00, and is to come.
+  expect(moved('11:00:00', '11:00:01')).toEqual({ fire: [], rows: [], next: '12:00' });
+});

@@ -44,20 +44,28 @@ export interface Judgement {
  */
 export function judgeSlots(due: DueSchedule): Judgement {
   const { slots, now, delayOf } = due;
-  const paused = pausedStretch(due);
-  const first = paused ? slots.next(paused.until ?? paused.slot) : firstOf(due);
+  const begin = firstOf(due);
+  const paused = begin && pausedStretch(due, begin);
+  const first = paused ? slots.next(paused.until ?? paused.slot) : begin;
   if (!first || first.at > now) return { fire: [], stretches: paused ? [paused] : [], next: first };
   const isDue = ({ at }: Slot) => at.getTime() + delayOf(at) <= now.getTime();
   const wanted = Math.max(1, due.misfire === 'all' ? due.maxCatchUp : 1);
   // One more: the last may be so much delayed that it is not due yet.
-  const recent = slots.last(before(first.at), now, wanted + 1).filter(isDue);
+  const recent = [first, ...slots.last(first.at, now, wanted + 1)].slice(-wanted - 1).filter(isDue);
   const last = recent.at(-1);
   if (!last) return { fire: [], stretches: paused ? [paused] : [], next: first };
-  const fire = chosen(due, recent, wanted, last).slice(0, Math.max(0, due.runsLeft));
+  const could = chosen(due, recent, wanted, last);
+  const fire = could.slice(0, Math.max(0, due.runsLeft));
+  // Without any run left all of them lie in the stretches before.
+  const beyond = fire.length === 0 ? undefined : could[fire.length];
   const skipped = stretchesOf(due, first, last, fire);
   return {
     fire,
-    stretches: [...(paused ? [paused] : []), ...skipped],
+    stretches: [
+      ...(paused ? [paused] : []),
+      ...skipped,
+      ...(beyond ? stretch(slots, beyond.at, last.at, 'missed') : []),
+    ],
     next: slots.next(last.at),
   };
 }
@@ -70,14 +78,14 @@ function chosen(due: DueSchedule, recent: Slot[], most: number, last: Slot): Jud
   return judged.slice(-most).filter((slot) => !slot.catchUp || age(slot) <= due.catchUpWindowMs);
 }
 
-/** What lies before the first slot that fires. Those that fire are the last ones, one after another. */
+/** What lies before the first slot that fires. Those that fire come one after another. */
 function stretchesOf(due: DueSchedule, first: Slot, last: Slot, fire: Judgement['fire']): Stretch[] {
   const [earliest] = fire;
   const end = earliest ? before(earliest.at) : last.at;
   if (due.misfire !== 'latest' || !earliest) return stretch(due.slots, first.at, end, 'missed');
   const window = new Date(due.now.getTime() - due.catchUpWindowMs - 1);
   const middle = new Date(Math.min(end.getTime(), Math.max(before(first.at).getTime(), window.getTime())));
-  const begin = due.slots.next(middle);
+  const begin = middle < first.at ? first : due.slots.next(middle);
   return [
     ...stretch(due.slots, first.at, middle, 'missed'),
     ...(begin ? stretch(due.slots, begin.at, end, 'merged') : []),
@@ -85,21 +93,31 @@ function stretchesOf(due: DueSchedule, first: Slot, last: Slot, fire: Judgement[
 }
 
 /** The slots of a pause that lie in the past, whether it has ended or not. */
-function pausedStretch({ slots, nextSlot, now, pausedUntil }: DueSchedule): Stretch | undefined {
+function pausedStretch({ slots, now, pausedUntil }: DueSchedule, first: Slot): Stretch | undefined {
   if (!pausedUntil) return undefined;
   const end = pausedUntil < now ? before(pausedUntil) : now;
-  return stretch(slots, nextSlot, end, 'skipped-paused')[0];
+  return stretch(slots, first.at, end, 'skipped-paused')[0];
 }
 
+/**
+ * The slot that was written down as the next one. The rules of its zone may have become others since, and have it no
+ * more: where it comes later by them, that one is meant. Where it has come earlier, it would be lost without a row, and
+ * stays what it was.
+ */
 function firstOf({ slots, nextSlot }: DueSchedule): Slot | undefined {
-  return slots.next(before(nextSlot));
+  const later = slots.next(before(nextSlot));
+  if (later?.at.getTime() === nextSlot.getTime()) return later;
+  const nearer = later && new Date(2 * nextSlot.getTime() - later.at.getTime() - 1);
+  if (nearer && slots.count(nearer, nextSlot) === 0) return later;
+  return { at: nextSlot, gap: false };
 }
 
-/** The slots from one on, up to an instant, as one row; none when there are none. */
+/** The slots from one on, up to an instant, as one row; none when the first is later. */
 export function stretch(slots: Slots, from: Date, to: Date, outcome: Stretch['outcome']): Stretch[] {
-  const count = slots.count(before(from), to);
-  const last = count > 1 ? slots.last(before(from), to, 1)[0] : undefined;
-  return count === 0 ? [] : [{ slot: from, until: last?.at ?? null, count, outcome }];
+  if (from > to) return [];
+  const more = slots.count(from, to);
+  const last = more > 0 ? slots.last(from, to, 1)[0] : undefined;
+  return [{ slot: from, until: last?.at ?? null, count: 1 + more, outcome }];
 }
 
 function before(instant: Date): Date {

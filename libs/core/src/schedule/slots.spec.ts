@@ -1,7 +1,11 @@
-import { expect, test } from '@jest/globals';
+import { afterEach, expect, jest, test } from '@jest/globals';
+import { IANAZone } from 'luxon';
 import { compareZone } from '../../../../test/schedules/oracle.js';
 import { CronTimes } from './cron-times.js';
 import { Slots, type SlotRule } from './slots.js';
+import { isTimeZone } from './zone.js';
+
+afterEach(() => void jest.restoreAllMocks());
 
 const slotsOf = (rule: Partial<SlotRule>) =>
   new Slots({
@@ -150,4 +154,26 @@ test.each([
   ['59 59 23,0 * * *', 3_600_000],
 ])('the shortest time between the times of %j is %d ms', (cron, ms) => {
   expect(CronTimes.parse(cron).shortestMs).toBe(ms);
+});
+
+test('a zone is kept once, however its name is written', () => {
+  const create = jest.spyOn(IANAZone, 'create');
+  const name = 'pacific/auckland';
+  for (let nth = 0; nth < name.length; nth++) {
+    const written = name.slice(0, nth) + name.slice(nth).toUpperCase();
+    expect(isTimeZone(written)).toBe(true);
+    expect(
+      slotsOf({ cron: '0 12 * * *', timezone: written }).next(new Date('2026-06-01T12:00:00Z'))?.at,
+    ).toEqual(new Date('2026-06-02T00:00:00Z'));
+  }
+  expect(create).toHaveBeenCalledTimes(1);
+});
+
+test('C34: what comes rarely is found without looking at every day before it', () => {
+  const looks = jest.spyOn(Date.prototype, 'getUTCMonth');
+  const leap = CronTimes.parse('0 0 29 2 *');
+  expect(new Date(leap.next(Date.UTC(2096, 1, 29)))).toEqual(new Date(Date.UTC(2104, 1, 29)));
+  expect(leap.count(Date.UTC(2024, 0, 1), Date.UTC(2104, 0, 1))).toBe(19);
+  // A look at each day of 88 years would be 32,000 of them.
+  expect(looks.mock.calls.length).toBeLessThan(10_000);
 });

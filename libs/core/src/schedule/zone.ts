@@ -2,9 +2,25 @@ import { IANAZone } from 'luxon';
 
 const DAY_MS = 86_400_000;
 
+/**
+ * The zones that were asked for, which are at most those that there are. Their names may be written in capitals or not,
+ * and all that remembers something of a zone, as Luxon does, would keep it for each way to write it.
+ */
+const zones = new Map<string, IANAZone>();
+
+function zoneOf(name: string): IANAZone | undefined {
+  if (name.length > 64 || !/^[A-Za-z][\w+-]*(\/[\w+-]+)*$/.test(name)) return undefined;
+  const key = name.toLowerCase();
+  const known = zones.get(key);
+  if (known || !IANAZone.isValidZone(key)) return known;
+  const zone = IANAZone.create(key);
+  zones.set(key, zone);
+  return zone;
+}
+
 /** Whether there is such a time zone in the data of this process. */
 export function isTimeZone(name: string): boolean {
-  return name.length <= 64 && /^[A-Za-z][\w+-]*(\/[\w+-]+)*$/.test(name) && IANAZone.isValidZone(name);
+  return zoneOf(name) !== undefined;
 }
 
 /** Turns instants of a zone into wall times and back. Wall times are counted as if they were UTC; all in milliseconds. */
@@ -13,9 +29,9 @@ export class Zone {
 
   /** @throws {RangeError} when there is no such zone */
   constructor(name: string) {
-    if (!isTimeZone(name))
-      throw new RangeError('There is no such time zone. Give a name such as Europe/Berlin.');
-    this.zone = IANAZone.create(name);
+    const zone = zoneOf(name);
+    if (!zone) throw new RangeError('There is no such time zone. Give a name such as Europe/Berlin.');
+    this.zone = zone;
   }
 
   offset(instant: number): number {

@@ -12,6 +12,8 @@ import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import { type Declaration, declareSchedules } from '../store/declare-schedules.js';
 
 const DEFAULT_OWNER = 'system';
+/** How long after a failure it is tried again. */
+const RETRY_MS = 1000;
 /** Who makes and changes declared schedules. */
 const ACTOR = 'code';
 
@@ -19,6 +21,7 @@ const ACTOR = 'code';
 @Injectable()
 export class DeclaredCrons {
   private done = false;
+  private retryAt = 0;
   private declarations: Declaration[] = [];
 
   constructor(
@@ -34,9 +37,19 @@ export class DeclaredCrons {
     this.declarations = await Promise.all(this.types.crons.map((cron) => this.check(cron)));
   }
 
-  /** Writes them if that was not done yet: Postgres may have been away. */
+  /**
+   * Writes them if that was not done yet. A failure is logged and tried again: Postgres may have been away, and what
+   * spoils these must not keep others from firing.
+   */
   async sync(): Promise<void> {
-    if (this.done) return;
+    if (this.done || performance.now() < this.retryAt) return;
+    this.retryAt = performance.now() + RETRY_MS;
+    await this.write().catch((error: Error) => {
+      this.logger.error({ reason: error.message }, 'the declared schedules could not be written');
+    });
+  }
+
+  private async write(): Promise<void> {
     const { changed, retired, taken, canceled } = await declareSchedules(
       this.database.main,
       this.declarations,

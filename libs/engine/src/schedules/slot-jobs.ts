@@ -1,10 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { InvalidJobError, rankOf } from '@app/core';
+import { InvalidJobError, type JobTemplate, rankOf } from '@app/core';
 import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { checkJob, dedupeOf, jobRulesOf } from '../registry/check-job.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import type { NewJob } from '../store/accept-jobs.js';
+import { tasksOf } from '../store/plan-slots.js';
 import type { ScheduleRow } from '../store/schedule-rows.js';
 
 /** Makes the job of a slot from the template of its schedule. */
@@ -36,6 +37,14 @@ export class SlotJobs {
       direct: 0,
       schedule: { scheduleId, slot },
     };
+  }
+
+  /**
+   * How many tasks a job of a template has from the beginning.
+   * @throws {InvalidJobError} when its type does not take it any more
+   */
+  async countTasks(template: JobTemplate): Promise<number> {
+    return tasksOf(await checkJob(template, this.types, jobRulesOf(this.config)));
   }
 
   /** The job, or why there can be none. */

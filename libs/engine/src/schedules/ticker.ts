@@ -7,10 +7,12 @@ import { CancelBus } from '../cancellation/cancel-bus.js';
 import { EngineHealth } from '../execution/engine-health.js';
 import { TaskSender } from '../queue/task-sender.js';
 import { Sweeper } from '../queue/sweeper.js';
+import { LivePoke } from '../live/live-poke.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
+import { findDue, nextSlotDue, type TickScope } from '../store/due-schedules.js';
 import { noteLateStarts } from '../store/late-starts.js';
 import { deleteOldSlots } from '../store/slot-ledger.js';
-import { findDue, type Tick, type TickScope, tickSchedules, nextSlotDue } from '../store/tick-schedules.js';
+import { type Tick, tickSchedules } from '../store/tick-schedules.js';
 import { DeclaredCrons } from './declared-crons.js';
 import { ScheduleMetrics } from './schedule-metrics.js';
 import { SchedulePoke } from './schedule-poke.js';
@@ -20,8 +22,13 @@ import { SlotJobs } from './slot-jobs.js';
 const AT_ONCE = 100;
 const LONGEST_SLEEP_MS = 1000;
 const LEAST_PAUSE_MS = 10;
-/** How long a schedule is left alone whose turn has failed, so that it does not hold up the others. */
-const ASIDE_MS = 5000;
+/** Pokes closer together than this become one: jobs may end all the time. */
+const APART_MS = 50;
+/**
+ * How long a schedule is left alone whose turn has failed, so that it does not hold up the others: twice as long each
+ * time, for many of them may fail, and each costs a transaction.
+ */
+const ASIDE_MS = { first: 5000, longest: 60_000 };
 const FORGET_EVERY_MS = 60_000;
 const FORGET_AT_ONCE = 5000;
 
@@ -35,10 +42,12 @@ export class Ticker {
   private loop: Promise<void> | undefined;
   private wake: (() => void) | undefined;
   private poked = false;
+  private pokeTimer: NodeJS.Timeout | undefined;
+  private quietUntil = 0;
   /** Whether a slot waited for a job to end when this was last asked. */
   private slotsWait = false;
-  /** Until when schedules are left alone, by `performance.now()`. */
-  private readonly aside = new Map<string, number>();
+  /** Until when schedules are left alone, by `performance.now()`, and for how long that is. */
+  private readonly aside = new Map<string, { until: number; ms: number }>();
   private forgetAt = 0;
 
   constructor(
@@ -50,6 +59,7 @@ export class Ticker {
     private readonly sender: TaskSender,
     private readonly sweeper: Sweeper,
     private readonly bus: CancelBus,
+    private readonly live: LivePoke,
     private readonly health: EngineHealth,
     private readonly metrics: ScheduleMetrics,
     @Inject(CONFIG) private readonly config: Config,
@@ -68,12 +78,23 @@ export class Ticker {
 
   async stop(): Promise<void> {
     this.stopped = true;
+    clearTimeout(this.pokeTimer);
     this.health.retire('ticker');
     this.wake?.();
     await this.loop;
   }
 
   private poke(): void {
+    if (this.pokeTimer) return;
+    const wait = this.quietUntil - performance.now();
+    if (wait <= 0) this.look();
+    else this.pokeTimer = setTimeout(() => this.look(), wait);
+  }
+
+  private look(): void {
+    clearTimeout(this.pokeTimer);
+    this.pokeTimer = undefined;
+    this.quietUntil = performance.now() + APART_MS;
     this.poked = true;
     this.wake?.();
   }
@@ -94,8 +115,7 @@ export class Ticker {
   private async tick(): Promise<number> {
     await this.declared.sync();
     const now = performance.now();
-    for (const [id, until] of this.aside) if (until <= now) this.aside.delete(id);
-    const except = [...this.aside.keys()];
+    const except = this.leftAlone(now);
     // Asked before a transaction is begun: most of the time nothing is due, and what is due began before the transaction.
     const next = await nextSlotDue(this.database.main, this.types.names, except, LONGEST_SLEEP_MS);
     this.slotsWait = next.slotsWait;
@@ -111,17 +131,29 @@ export class Ticker {
     try {
       return await this.fireTogether(scope);
     } catch (error) {
-      const ids = await findDue(this.database.main, this.types.names, AT_ONCE);
+      const ids = await findDue(this.database.main, this.types.names, scope);
       if (ids.length === 0) throw error;
-      for (const id of ids.filter((one) => !scope.except?.includes(one))) {
+      for (const id of ids) {
         if (this.stopped) break;
+        this.health.sign('ticker');
         await this.fireTogether({ limit: 1, only: [id] }).catch((reason: Error) => {
-          this.aside.set(id, performance.now() + ASIDE_MS);
+          this.putAside(id);
           this.logger.error({ scheduleId: id, reason: reason.message }, 'a schedule was not fired');
         });
       }
       return 0;
     }
+  }
+
+  private leftAlone(now: number): string[] {
+    for (const [id, { until }] of this.aside) if (until + ASIDE_MS.longest < now) this.aside.delete(id);
+    return [...this.aside].filter(([, { until }]) => until > now).map(([id]) => id);
+  }
+
+  private putAside(scheduleId: string): void {
+    const before = this.aside.get(scheduleId)?.ms;
+    const ms = before === undefined ? ASIDE_MS.first : Math.min(ASIDE_MS.longest, 2 * before);
+    this.aside.set(scheduleId, { until: performance.now() + ms, ms });
   }
 
   private async fireTogether(scope: TickScope): Promise<number> {
@@ -130,7 +162,7 @@ export class Ticker {
       {
         types: this.types.names,
         incarnation: this.sender.incarnation,
-        mostOpenJobs: this.config.MAX_OPEN_JOBS,
+        most: { jobs: this.config.MAX_OPEN_JOBS, tasks: this.config.MAX_OPEN_TASKS },
         prepare: (firing) => this.jobs.tryMake(firing),
       },
       scope,
@@ -144,13 +176,18 @@ export class Ticker {
     for (const ms of lateness) this.metrics.lateness.observe(ms / 1000);
     for (const job of canceled) void this.bus.publish(job);
     // Their tasks are held, and wait to be admitted.
-    if (lateness.length > 0 || outcomes.some(({ outcome }) => outcome === 'fired')) this.sweeper.poke();
+    const fired = outcomes.some(({ outcome }) => outcome === 'fired' || outcome === 'dst-gap');
+    if (fired) this.sweeper.poke();
+    if (fired || canceled.length > 0) this.live.poke();
   }
 
   private async tellLate(): Promise<number> {
     const { looked, late } = await noteLateStarts(this.database.main, AT_ONCE);
     for (const one of late) this.logger.warn({ ...one }, 'a job of a schedule has not begun in time');
-    if (late.length > 0) this.metrics.slots.inc({ outcome: 'late' }, late.length);
+    if (late.length > 0) {
+      this.metrics.slots.inc({ outcome: 'late' }, late.length);
+      this.live.poke();
+    }
     return looked;
   }
 

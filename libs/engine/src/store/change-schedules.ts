@@ -1,11 +1,23 @@
-import { cleanText, DeclaredScheduleError, DuplicateScheduleError, stretch } from '@app/core';
+import {
+  cleanText,
+  DeclaredScheduleError,
+  DuplicateScheduleError,
+  QuotaExceededError,
+  stretch,
+} from '@app/core';
 import { Prisma, type PrismaClient, type Sql } from '@app/platform/prisma/database.js';
 import { isBadData } from '@app/platform/prisma/sql-errors.js';
 import { inTransaction } from './in-transaction.js';
 import type { CanceledJob } from './cancel-job.js';
 import { dropPending } from './jobs-of-schedules.js';
 import { newId } from './new-id.js';
-import { SCHEDULE_COLUMNS, type ScheduleRow, type ScheduleRule, slotsOf } from './schedule-rows.js';
+import {
+  readableSlotsOf,
+  SCHEDULE_COLUMNS,
+  type ScheduleRow,
+  type ScheduleRule,
+  slotsOf,
+} from './schedule-rows.js';
 import { writeSlots } from './slot-ledger.js';
 import { nextColumns } from './tick-schedules.js';
 
@@ -29,17 +41,19 @@ export async function lockSchedule(
 
 /**
  * Makes a schedule, whose slots begin after now.
- * @param declared of a schedule that a job type declares: a hash of the declaration
- * @throws {DuplicateScheduleError} when the owner has another one of this name
+ * @param options.declared of a schedule that a job type declares: a hash of the declaration
+ * @param options.most how many the owner may have
+ * @throws {DuplicateScheduleError} when the owner has another one of this name; {QuotaExceededError}
  */
 export async function createSchedule(
   client: PrismaClient,
   ownerId: string,
   rule: ScheduleRule,
   actor: string,
-  declared: string | null = null,
+  { declared = null, most }: { declared?: string | null; most?: number } = {},
 ): Promise<ScheduleRow> {
   return inTransaction(client, async (sql) => {
+    if (most !== undefined) await limitSchedules(sql, ownerId, most);
     const scheduleId = newId();
     const written = await sql.$executeRaw`
       INSERT INTO schedules (id, owner_id, created_by, anchor, declared, ${COLUMNS})
@@ -51,6 +65,14 @@ export async function createSchedule(
     await writeNext(sql, row, slotsOf(row).next(row.now));
     return (await lockSchedule(sql, ownerId, scheduleId)) as ScheduleRow;
   });
+}
+
+/** Lets nobody else make one of the owner's meanwhile: they are counted one after another. */
+async function limitSchedules(sql: Sql, ownerId: string, most: number): Promise<void> {
+  await sql.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`schedules ${ownerId}`}, 0))`;
+  const [counted] = await sql.$queryRaw<{ count: number }[]>`
+    SELECT count(*)::int AS count FROM (SELECT FROM schedules WHERE owner_id = ${ownerId} LIMIT ${most}) s`;
+  if ((counted?.count ?? 0) >= most) throw new QuotaExceededError('schedules', most);
 }
 
 /**
@@ -100,8 +122,8 @@ export async function redefine(
   }
   const changed = (await lockSchedule(sql, row.ownerId, row.scheduleId)) as ScheduleRow;
   const ended = changed.maxRuns !== null && changed.runs >= changed.maxRuns;
-  const after = moved || row.nextSlot === null ? changed.now : new Date(row.nextSlot.getTime() - 1);
-  await writeNext(sql, changed, ended ? undefined : slotsOf(changed).next(after));
+  const stays = !moved && row.nextSlot ? { at: row.nextSlot } : undefined;
+  await writeNext(sql, changed, ended ? undefined : (stays ?? slotsOf(changed).next(changed.now)));
   return { row: (await lockSchedule(sql, row.ownerId, row.scheduleId)) as ScheduleRow, canceled };
 }
 
@@ -134,13 +156,22 @@ export async function drop(
   reason: string,
 ): Promise<CanceledJob[]> {
   const { scheduleId, nextSlot, queuedSlot, now } = row;
-  const due =
-    nextSlot === null ? [] : stretch(slotsOf(row), nextSlot, now, row.pausedAt ? 'skipped-paused' : 'missed');
+  const slots = nextSlot && readOrNone(row);
+  const due = slots ? stretch(slots, nextSlot, now, row.pausedAt ? 'skipped-paused' : 'missed') : [];
   await writeSlots(sql, [
     ...due.map((rows) => ({ scheduleId, ...rows, note: reason })),
     ...(queuedSlot ? [{ scheduleId, slot: queuedSlot, outcome: 'missed' as const, note: reason }] : []),
   ]);
   return dropPending(sql, scheduleId, actor, reason);
+}
+
+/** Of a rule that nobody here can read no slots are known, and they must not keep it from being changed. */
+function readOrNone(row: ScheduleRow) {
+  try {
+    return slotsOf(row);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Says which slot is next. A paused schedule is looked at when its pause ends. */
@@ -174,7 +205,10 @@ export async function pauseSchedule(
   });
 }
 
-/** Ends a pause; the slots that it has skipped are one row of the ledger. Nothing is done when there is none. */
+/**
+ * Ends a pause; the slots that it has skipped are one row of the ledger. Nothing is done when there is none.
+ * @throws {InvalidJobError} when its rule cannot be read
+ */
 export async function resumeSchedule(
   client: PrismaClient,
   ownerId: string,
@@ -185,7 +219,8 @@ export async function resumeSchedule(
     if (!row?.pausedAt) return row;
     const { now, nextSlot, pausedUntil } = row;
     const end = pausedUntil && pausedUntil < now ? new Date(pausedUntil.getTime() - 1) : now;
-    const skipped = nextSlot ? stretch(slotsOf(row), nextSlot, end, 'skipped-paused') : [];
+    const slots = readableSlotsOf(row);
+    const skipped = nextSlot ? stretch(slots, nextSlot, end, 'skipped-paused') : [];
     await writeSlots(
       sql,
       skipped.map((rows) => ({ scheduleId, ...rows })),
@@ -195,7 +230,7 @@ export async function resumeSchedule(
         version = version + 1, updated_at = clock_timestamp()
       WHERE id = ${scheduleId}::uuid`;
     const [last] = skipped;
-    if (last) await writeNext(sql, row, slotsOf(row).next(last.until ?? last.slot));
+    if (last) await writeNext(sql, row, slots.next(last.until ?? last.slot));
     else await writeNext(sql, row, nextSlot ? { at: nextSlot } : undefined);
     return lockSchedule(sql, ownerId, scheduleId);
   });

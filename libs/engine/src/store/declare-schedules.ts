@@ -41,7 +41,7 @@ export async function declareSchedules(
   });
   for (const [, { ownerId, rule, hash }] of missing) {
     // Another process may have made it meanwhile; then it is looked at with the others.
-    await createSchedule(client, ownerId, rule, actor, hash).catch((error: Error) => {
+    await createSchedule(client, ownerId, rule, actor, { declared: hash }).catch((error: Error) => {
       if (error.name !== 'DuplicateScheduleError') throw error;
     });
   }

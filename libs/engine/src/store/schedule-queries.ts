@@ -51,39 +51,51 @@ export async function ownerOfSchedule(sql: Sql, scheduleId: string): Promise<str
   return rows[0]?.ownerId;
 }
 
-/** How many schedules an owner has, counted up to `most`. */
-export async function countSchedules(sql: Sql, ownerId: string, most: number): Promise<number> {
-  const [counted] = await sql.$queryRaw<{ count: number }[]>`
-    SELECT count(*)::int AS count FROM (SELECT FROM schedules WHERE owner_id = ${ownerId} LIMIT ${most}) s`;
-  return counted?.count ?? 0;
-}
-
 /** The ledger of a schedule, the latest slots first. Undefined when the owner has no such schedule. */
 export async function pageOfSlots(
   sql: Sql,
   ownerId: string,
   scheduleId: string,
   limit: number,
-  { outcomes, from, to }: SlotFilter,
+  filter: SlotFilter,
   before?: Date,
 ): Promise<SlotRecord[] | undefined> {
-  const limits = [
-    Prisma.sql`x.schedule_id = ${scheduleId}::uuid`,
-    ...(outcomes ? [Prisma.sql`x.outcome = ANY(${outcomes}::text[])`] : []),
-    // A stretch of slots that reaches into the time is part of it.
-    ...(from ? [Prisma.sql`COALESCE(x.until, x.slot) >= ${from}::timestamptz`] : []),
-    ...(to ? [Prisma.sql`x.slot < ${to}::timestamptz`] : []),
-    ...(before ? [Prisma.sql`x.slot < ${before}::timestamptz`] : []),
-  ];
-  const [owner, rows] = await Promise.all([
-    ownerOfSchedule(sql, scheduleId),
-    sql.$queryRaw<SlotRecord[]>`
-      SELECT x.slot, x.until, x.count, x.outcome, x.triggered_by AS "triggeredBy", x.job_id::text AS "jobId", j.status AS "jobStatus",
-        x.blocked_by::text AS "blockedBy", x.note, x.decided_at AS "decidedAt"
-      FROM schedule_slots x LEFT JOIN jobs j ON j.id = x.job_id AND j.owner_id = ${ownerId}
-      WHERE ${Prisma.join(limits, ' AND ')} ORDER BY x.slot DESC LIMIT ${limit}`,
-  ]);
-  return owner === ownerId ? rows : undefined;
+  if ((await ownerOfSchedule(sql, scheduleId)) !== ownerId) return undefined;
+  return sql.$queryRaw<SlotRecord[]>`
+    SELECT x.slot, x.until, x.count, x.outcome, x.triggered_by AS "triggeredBy", x.job_id::text AS "jobId", j.status AS "jobStatus",
+      x.blocked_by::text AS "blockedBy", x.note, x.decided_at AS "decidedAt"
+    FROM (${slotsStatement(scheduleId, limit, filter, before)}) x
+      LEFT JOIN jobs j ON j.id = x.job_id AND j.owner_id = ${ownerId}
+    ORDER BY x.slot DESC LIMIT ${limit}`;
+}
+
+/** The rows of one page of a ledger, each found by a key: as many as are listed, and `limit` of each outcome at most. */
+export function slotsStatement(
+  scheduleId: string,
+  limit: number,
+  { outcomes, from, to }: SlotFilter,
+  before?: Date,
+): Prisma.Sql {
+  const ofIt = Prisma.sql`x.schedule_id = ${scheduleId}::uuid`;
+  const ends = [to, before].flatMap((end) => (end ? [Prisma.sql`AND x.slot < ${end}::timestamptz`] : []));
+  const until = ends.length === 0 ? Prisma.empty : Prisma.join(ends, ' ');
+  const since = from ? Prisma.sql`AND x.slot >= ${from}::timestamptz` : Prisma.empty;
+  const page = Prisma.sql`${until} ${since} ORDER BY x.slot DESC LIMIT ${limit}`;
+  const within = outcomes
+    ? Prisma.sql`
+      SELECT r.* FROM unnest(${outcomes}::text[]) AS o(outcome) CROSS JOIN LATERAL (
+        SELECT x.* FROM schedule_slots x WHERE ${ofIt} AND x.outcome = o.outcome ${page}) r`
+    : Prisma.sql`(SELECT x.* FROM schedule_slots x WHERE ${ofIt} ${page})`;
+  if (!from) return within;
+  const listed = outcomes ? Prisma.sql`AND r.outcome = ANY(${outcomes}::text[])` : Prisma.empty;
+  // Stretches of one schedule do not overlap: only the last one before the time can reach into it.
+  return Prisma.sql`
+    ${within} UNION ALL
+    SELECT r.* FROM (
+      SELECT x.* FROM schedule_slots x
+      WHERE ${ofIt} AND x.until IS NOT NULL AND x.slot < ${from}::timestamptz ${until}
+      ORDER BY x.slot DESC LIMIT 1) r
+    WHERE r.until >= ${from}::timestamptz ${listed}`;
 }
 
 /** What is told of schedules as a whole. */

@@ -1,6 +1,7 @@
 import {
   type Duration,
   durationText,
+  InvalidJobError,
   type JobTemplate,
   type MisfirePolicy,
   type OverlapPolicy,
@@ -67,6 +68,20 @@ export function slotsOf(
   row: Pick<ScheduleRow, 'cron' | 'everyMs' | 'timezone' | 'anchor' | 'startAt' | 'endAt'>,
 ): Slots {
   return new Slots(row);
+}
+
+/**
+ * The slots of a schedule that somebody asks something of.
+ * @throws {InvalidJobError} when its rule cannot be read here: other time zone data has made it
+ */
+export function readableSlotsOf(row: Parameters<typeof slotsOf>[0]): Slots {
+  try {
+    return slotsOf(row);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const message = `The rule of the schedule cannot be read: ${error.message}`;
+    throw new InvalidJobError([{ pointer: '/cron', message }]);
+  }
 }
 
 const SHOWN = 5;

@@ -1,9 +1,10 @@
+import type { Slots } from '@app/core';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { type Acceptance, acceptJobs, type NewJob } from './accept-jobs.js';
 import { lockSchedule } from './change-schedules.js';
 import { inTransaction } from './in-transaction.js';
 import { newId } from './new-id.js';
-import { type ScheduleRow, slotsOf } from './schedule-rows.js';
+import { readableSlotsOf, type ScheduleRow } from './schedule-rows.js';
 import { slotKey, writeSlots } from './slot-ledger.js';
 
 /** A job that stands in the way of one that was asked for now. Nothing was written. */
@@ -16,7 +17,7 @@ export class SlotBlocked extends Error {
 /**
  * Makes a job of a schedule now, in a slot of its own, paused or not. It counts as no run of the rule. Undefined when the
  * owner has no such schedule.
- * @throws {SlotBlocked} when a job of its type, or with its key, is open
+ * @throws {SlotBlocked} when a job of its type, or with its key, is open; {InvalidJobError} when its rule cannot be read
  */
 export async function triggerSchedule(
   client: PrismaClient,
@@ -36,9 +37,10 @@ export async function triggerSchedule(
       const record = { scheduleId, slot, outcome: 'fired' as const, jobId, triggeredBy: by.actor };
       return (await writeSlots(sql, [record])).has(slotKey(scheduleId, slot));
     };
+    const rule = readableSlotsOf(schedule);
     let slot = schedule.now;
     // Another one may have this very millisecond; and those of the rule are left to the rule.
-    while (isOfRule(schedule, slot) || !(await take(slot))) slot = new Date(slot.getTime() + 1);
+    while (isOfRule(rule, slot) || !(await take(slot))) slot = new Date(slot.getTime() + 1);
     const job = await by.prepare({ schedule, slot, jobId });
     const [answer] = (await acceptJobs(sql, [job], by.incarnation)) as [Acceptance];
     if (answer.kind !== 'accepted') throw new SlotBlocked(answer.kind === 'mismatch' ? '' : answer.jobId);
@@ -46,6 +48,6 @@ export async function triggerSchedule(
   });
 }
 
-function isOfRule(schedule: ScheduleRow, slot: Date): boolean {
-  return slotsOf(schedule).count(new Date(slot.getTime() - 1), slot) > 0;
+function isOfRule(rule: Slots, slot: Date): boolean {
+  return rule.count(new Date(slot.getTime() - 1), slot) > 0;
 }
