@@ -64,7 +64,7 @@ beforeAll(async () => {
 afterEach(async () => {
   jest.restoreAllMocks();
   await query(`DELETE FROM schedules`);
-  for (const job of await engine.jobs.page(ALICE.ownerId, { limit: 200 })) {
+  for (const job of (await engine.jobs.page(ALICE.ownerId, { limit: 200 })).jobs) {
     await engine.jobs.cancel(ALICE.ownerId, job.jobId, ALICE);
   }
 });
