@@ -38,23 +38,26 @@ describe('a key that is limited to addresses (input 9)', () => {
   );
 });
 
-const ask = (text: string) => credentials.principalOf({ headers: { 'x-api-key': text }, ip: '10.0.0.1' });
+const principalOf = (text: string) =>
+  credentials.principalOf({ headers: { 'x-api-key': text }, ip: '10.0.0.1' });
 
 describe('many made-up keys from one address (input 23)', () => {
   test('are not all looked up, while keys that were right before are', async () => {
     const right = keys.add(['admin']).text;
     const unseen = keys.add(['admin']).text;
-    await ask(right);
+    await principalOf(right);
     jest.advanceTimersByTime(3_000);
     keys.queries = [];
-    const flood = Array.from({ length: 2000 }, () => ask(createApiKey().text).catch((error) => error));
-    const again = ask(right);
+    const flood = Array.from({ length: 2000 }, () =>
+      principalOf(createApiKey().text).catch((error) => error),
+    );
+    const again = principalOf(right);
     expect(new Set((await Promise.all(flood)).map(({ name }) => name))).toEqual(
       new Set(['UnauthenticatedError', 'TooManyFailuresError']),
     );
     expect((await again).ownerId).toBe('ann');
     // A hundred at once, a hundred in turn, and the one that is known.
     expect(keys.queries).toHaveLength(201);
-    expect((await ask(unseen)).ownerId).toBe('ann');
+    expect((await principalOf(unseen)).ownerId).toBe('ann');
   });
 });
