@@ -277,7 +277,7 @@ describe('while it is open', () => {
     expect(ends).toHaveLength(4 * 9000 + 1);
     const last = await alice.submit({ type: 'demo.wait', payload: { durationMs: 1 } });
     await back.status(last.jobId, 'completed');
-  }, 30_000);
+  }, 60_000);
 
   test('input 88: who never reads is dropped, nobody else notices, and no memory is kept for it', async () => {
     const lazy = await connect();
