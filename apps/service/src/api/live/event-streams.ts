@@ -98,7 +98,7 @@ export class EventStreams {
   }
 }
 
-/** Nothing is opened for it: what has no body is read by nobody, and nobody would close it. */
+/** Nothing is opened for it, for it has no body. */
 function answerHead(reply: FastifyReply): undefined {
   void reply.type('text/event-stream');
   return undefined;
