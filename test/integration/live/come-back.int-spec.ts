@@ -5,6 +5,7 @@ import { LiveFeed } from '@app/engine/live/live-feed.js';
 import { LiveKey } from '@app/engine/live/live-key.js';
 import { LivePoke } from '@app/engine/live/live-poke.js';
 import { LONGEST_AWAY_MS } from '@app/engine/live/live-subscription.js';
+import { LiveUpdates } from '@app/engine/live/live-updates.js';
 import { acceptJobs } from '@app/engine/store/accept-jobs.js';
 import { lookAtTransactions } from '@app/engine/store/read-feed.js';
 import { seenBy } from '@app/engine/live/seen-transactions.js';
@@ -145,6 +146,33 @@ test('who joins while a look is on gets one that was begun later', async () => {
   feed.detach(one);
   feed.detach(two);
   await feed.onModuleDestroy();
+});
+
+test('who comes back is told no more at a time than there is room for', async () => {
+  const whole = await listen();
+  const first = await accept();
+  await eventually(() => expect(whole.jobs).toEqual([first]));
+  await Promise.all(Array.from({ length: 300 }, accept));
+  const told: string[] = [];
+  let makeRoom = () => {};
+  const subscription = engine.app.get(LiveUpdates).subscribe(
+    OWNER,
+    { jobIds: [], types: [] },
+    (messages) => {
+      told.push(...messages.map(({ event }) => event));
+      return new Promise((resolve) => (makeRoom = resolve));
+    },
+    () => {},
+  );
+  const opened = subscription.open(whole.idOf(first));
+  for (const length of [200, 300]) {
+    await eventually(() => expect(told.length).toBeGreaterThanOrEqual(length));
+    expect(told).toHaveLength(length);
+    makeRoom();
+  }
+  await opened;
+  expect(told.at(-1)).toBe('subscribed');
+  subscription.close();
 });
 
 test('who cannot be told what there is hears that it has failed', async () => {
