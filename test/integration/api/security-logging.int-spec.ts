@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { onDatabase, onServer } from '../../../scripts/db/database.js';
@@ -49,8 +49,11 @@ beforeAll(async () => {
   const url = Object.assign(new URL(database.url), { username: role, password: SECRETS.database });
   const ours = testRedis();
   redis = new Redis(ours.url);
-  const monitor = await redis.monitor();
-  monitor.on('monitor', (_time: string, words: string[]) => commands.push(words.join(' ')));
+  // Not by the client: what comes together with the answer to MONITOR is no answer, and confuses it.
+  const monitor = connect(Number(new URL(ours.url).port), '127.0.0.1');
+  monitor.setEncoding('utf8').on('data', (text: string) => commands.push(text));
+  monitor.write('MONITOR\r\n');
+  await eventually(() => expect(commands.join('')).toContain('+OK'));
   service = await startService(
     serviceEnvironment(url.href, ours, {
       CATALOG_URL: `http://127.0.0.1:${(catalog.address() as AddressInfo).port}`,
@@ -64,7 +67,7 @@ beforeAll(async () => {
     apiUser(service, 'root', ['admin']),
     apiUser(service, 'alice', ['jobs:read']),
   ]);
-  stopMonitor = () => monitor.disconnect();
+  stopMonitor = () => monitor.destroy();
 }, 60_000);
 afterAll(async () => {
   await service?.stop();
@@ -207,11 +210,9 @@ describe('input 90: a secret that comes in by any door', () => {
   });
 
   test('is in nothing that was sent to Redis', () => {
-    expect(commands.length).toBeGreaterThan(20);
-    const leaked = commands.filter((command) =>
-      Object.values(secrets).some((secret) => command.includes(secret)),
-    );
-    expect(leaked).toEqual([]);
+    const sent = commands.join('');
+    expect(sent.split('\n').length).toBeGreaterThan(20);
+    expect(Object.entries(secrets).filter(([, secret]) => sent.includes(secret))).toEqual([]);
   });
 
   test('is in no answer and no measurement', async () => {

@@ -4,17 +4,18 @@ import type { Sql } from '@app/platform/prisma/database.js';
  * Ends every task of jobs that have just ended: the second statement of a transaction whose first one has changed
  * the job rows and holds their locks. A statement of its own because only a new snapshot sees the tasks that a
  * plan or a claim committed while the first one waited. The fence rises, so that from the commit on nothing is
- * accepted from an attempt that still runs. Ids go over in arrays: a plan that was made while the tables were small
- * would join ten thousand rows with as many, one by one.
+ * accepted from an attempt that still runs. Ids go over in arrays, and nothing is joined: a plan that was made while the
+ * tables were small would join ten thousand rows with as many, one by one, and it is kept.
  * Opens the receipt of a stop for each attempt that runs: that of a cancel is shown, and exit hooks and limits wait for all.
  */
 export async function endOpenTasks(sql: Sql, jobIds: string[], actor: string): Promise<void> {
   await sql.$executeRaw`
     WITH open AS MATERIALIZED (
       SELECT t.id, t.job_id, t.kind, t.status, t.worker, t.generation
-      FROM task_inputs i JOIN tasks t ON t.id = i.task_id
-      WHERE i.job_id = ANY(${jobIds}::uuid[]) AND t.finished_at IS NULL
-      ORDER BY t.id FOR NO KEY UPDATE OF t
+      FROM tasks t
+      WHERE t.id = ANY(ARRAY(SELECT task_id FROM task_inputs WHERE job_id = ANY(${jobIds}::uuid[])))
+        AND t.finished_at IS NULL
+      ORDER BY t.id FOR NO KEY UPDATE
     ), ended AS (
       UPDATE tasks t SET status = 'canceled', fence = t.fence + 1, lease_until = NULL, finished_at = clock_timestamp()
       WHERE t.id = ANY(ARRAY(SELECT id FROM open))

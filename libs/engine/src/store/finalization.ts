@@ -168,7 +168,7 @@ export async function completedResults(
   return sql.$queryRaw`
     SELECT t.id::text AS "taskId", i.position, i.key, o.result
     FROM task_inputs i JOIN tasks t ON t.id = i.task_id LEFT JOIN task_outputs o ON o.task_id = t.id
-    WHERE i.job_id = ${jobId}::uuid AND i.position > ${after} AND t.kind = 'task' AND t.status = 'completed'
+    WHERE i.job_id = ${jobId}::uuid AND i.position > ${after} AND COALESCE(t.kind = 'task' AND t.status = 'completed', false)
     ORDER BY i.position LIMIT ${limit}`;
 }
 

@@ -101,7 +101,8 @@ export class JobQueries {
           t.started_at AS "startedAt", t.finished_at AS "finishedAt"
         FROM jobs j JOIN task_inputs i ON i.job_id = j.id JOIN tasks t ON t.id = i.task_id
           LEFT JOIN task_outputs o ON o.task_id = t.id
-        WHERE j.id = ${jobId}::uuid AND j.owner_id = ${ownerId} AND i.position > ${Math.max(after, -1)} AND t.kind = 'task'
+        WHERE j.id = ${jobId}::uuid AND j.owner_id = ${ownerId} AND i.position > ${Math.max(after, -1)}
+          AND COALESCE(t.kind = 'task', false)
         ORDER BY i.position LIMIT ${limit}`,
     ]);
     return owned.length === 0 ? undefined : tasks;

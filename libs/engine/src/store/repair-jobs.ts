@@ -116,7 +116,7 @@ async function mendDispatch(
     INSERT INTO dispatch (id, kind, job_id, queue, look_again_at)
     SELECT t.id, t.kind, j.id, j.queue, clock_timestamp()
     FROM jobs j JOIN task_inputs i ON i.job_id = j.id JOIN tasks t ON t.id = i.task_id
-    WHERE j.id = ANY(${running}::uuid[]) AND t.finished_at IS NULL
+    WHERE j.id = ANY(${running}::uuid[]) AND COALESCE(t.finished_at IS NULL, false)
       AND NOT EXISTS (SELECT FROM dispatch d WHERE d.id = t.id AND d.kind = t.kind)
     UNION ALL
     SELECT j.id, 'finalize', j.id, '', clock_timestamp() FROM jobs j

@@ -78,11 +78,14 @@ export class Redis implements OnModuleDestroy {
     return this.commands.status === 'ready';
   }
 
-  /** Sends a hint. A failure is logged and otherwise of no consequence. */
+  /** Sends a hint. A failure is logged and otherwise of no consequence, and nothing is sent by who stops. */
   async publish(channel: string, message: object): Promise<void> {
+    if (this.closed) return;
     try {
       await this.commands.publish(this.key(channel), JSON.stringify(message));
     } catch (error) {
+      // The log may have ended before this connection was missed.
+      if (this.closed) return;
       this.logger.warn({ channel, reason: (error as Error).message }, 'a message was not published');
     }
   }
