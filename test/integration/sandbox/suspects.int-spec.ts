@@ -109,28 +109,31 @@ describe('the processes of a worker', () => {
       await world.engine.jobs.cancel('alice', jobId, { actor: 'test' });
   });
 
-  test('feature 32: end with the worker that is killed, also while a handler holds their thread', async () => {
-    await world.boot();
-    const env = {
-      PATH: process.env['PATH'],
-      SERVICE_TYPE: 'task-worker',
-      DATABASE_URL: world.databaseUrl,
-      REDIS_URL: testRedis().url,
-      LOG_LEVEL: 'error',
-    };
-    const main = join(world.folder, 'test/integration/sandbox/orphan-main.js');
-    const parent = spawn(process.execPath, [main], { env, stdio: ['ignore', 'pipe', 'inherit'] });
-    const pid = await new Promise<number>((resolve) =>
-      parent.stdout.once('data', (told) => resolve(Number(told))),
-    );
-    expect(isAlive(pid)).toBe(true);
-    parent.kill('SIGKILL');
-    try {
-      await eventually(() => expect(isAlive(pid)).toBe(false));
-    } finally {
-      if (isAlive(pid)) process.kill(pid, 'SIGKILL');
-    }
-  });
+  test.each(['holds its thread', 'boots'])(
+    'feature 32: end with the worker that is killed while one %s',
+    async (what) => {
+      await world.boot();
+      const env = {
+        PATH: process.env['PATH'],
+        SERVICE_TYPE: 'task-worker',
+        DATABASE_URL: world.databaseUrl,
+        REDIS_URL: testRedis().url,
+        LOG_LEVEL: 'error',
+      };
+      const main = join(world.folder, 'test/integration/sandbox/orphan-main.js');
+      const parent = spawn(process.execPath, [main, what], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+      const pid = await new Promise<number>((resolve) =>
+        parent.stdout.once('data', (told) => resolve(Number(told))),
+      );
+      expect(isAlive(pid)).toBe(true);
+      parent.kill('SIGKILL');
+      try {
+        await eventually(() => expect(isAlive(pid)).toBe(false));
+      } finally {
+        if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+      }
+    },
+  );
 });
 
 /** A job that was running in a worker which is gone, and a worker that finds it. */

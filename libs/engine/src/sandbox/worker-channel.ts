@@ -10,6 +10,8 @@ export class WorkerChannel {
     process.on('message', (message: ToSandbox) => this.listener?.(message));
     // Its task is taken over by another one: what is done here any more is in vain.
     process.once('disconnect', () => process.exit(1));
+    // It was killed while this process was loaded, and nobody has heard.
+    if (!process.connected) process.exit(1);
   }
 
   /** Hears all that the worker says from now on. */
