@@ -1,32 +1,21 @@
-import { randomUUID } from 'node:crypto';
-import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type ApiUser, apiUser } from '../support/api-client.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
-import { testRedis } from '../support/redis.js';
+import { RestrictedRedis } from '../support/restricted-redis.js';
 import { serviceEnvironment, startService, type TestService } from '../support/service.js';
 
-const USER = `worker_${randomUUID().slice(0, 8)}`;
-const redis = testRedis();
-const admin = new Redis(redis.url);
-
+let restricted: RestrictedRedis;
 let database: TestDatabase;
 let service: TestService;
 let alice: ApiUser;
 
-/** What the service may do in Redis; without channels it can listen to nothing. */
-const allow = (...channels: string[]) =>
-  admin.call('ACL', 'SETUSER', USER, 'on', '>secret', '~*', '+@all', 'resetchannels', ...channels);
-
 beforeAll(async () => {
-  await allow();
-  const url = new URL(redis.url);
-  [url.username, url.password] = [USER, 'secret'];
+  restricted = await RestrictedRedis.open();
   database = await createTestDatabase();
   const environment = serviceEnvironment(
     database.url,
-    { ...redis, url: url.href },
+    restricted.redis,
     // A heartbeat that comes late, so that a cancel which is quick has come by its channel.
     { MAX_CONCURRENT_TASKS: '20', LEASE: '30s' },
   );
@@ -36,16 +25,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await service?.stop();
   await database?.drop();
-  await admin.call('ACL', 'DELUSER', USER);
-  await admin.quit();
+  await restricted?.close();
 });
-
-const clients = async () =>
-  String(await admin.call('CLIENT', 'LIST'))
-    .split('\n')
-    .filter((line) => line.includes(`user=${USER}`));
-const listening = async () =>
-  ((await admin.pubsub('NUMSUB', `${redis.prefix}:cancel`)) as [string, number])[1];
 
 /** A job that runs until it is canceled, and the state of its cancel some seconds before a heartbeat. */
 async function cancelOfRunning(): Promise<string> {
@@ -61,22 +42,20 @@ async function cancelOfRunning(): Promise<string> {
 
 test('C11 channels that are forbidden cost no connections, and cancels are heard again when they are allowed', async () => {
   await eventually(() => expect(service.log.join('\n')).toContain('not subscribed'));
-  const before = (await clients()).length;
+  const before = (await restricted.connections()).length;
   const { jobId } = await alice.submit({ numTask: 1 });
   await alice.until(jobId, ['completed']);
-  expect(await listening()).toBe(0);
+  expect(await restricted.listeners('cancel')).toBe(0);
   // The connection of who listens is lost meanwhile, and comes back to a refusal.
-  const line = (await clients()).find((text) => text.includes('longhaul-subscriber'));
-  const id = /^id=(\d+) /.exec(line ?? '')?.[1];
-  await admin.call('CLIENT', 'KILL', 'ID', id ?? '');
-  await eventually(async () => expect((await clients()).length).toBe(before));
-  await allow('&*');
-  await eventually(async () => expect(await listening()).toBe(1));
-  expect((await clients()).length).toBe(before);
+  await restricted.cutListener();
+  await eventually(async () => expect((await restricted.connections()).length).toBe(before));
+  await restricted.allow('&*');
+  await eventually(async () => expect(await restricted.listeners('cancel')).toBe(1));
+  expect((await restricted.connections()).length).toBe(before);
   await cancelOfRunning();
   // And after another loss.
-  await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
-  await eventually(async () => expect(await listening()).toBe(1));
+  await restricted.cutListener();
+  await eventually(async () => expect(await restricted.listeners('cancel')).toBe(1));
   await cancelOfRunning();
 }, 30_000);
 

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { Client } from 'pg';
 import { cursorHead, readCursor } from '@app/engine/live/live-cursor.js';
 import { LiveFeed } from '@app/engine/live/live-feed.js';
 import { LiveKey } from '@app/engine/live/live-key.js';
@@ -13,52 +12,25 @@ import { LOGGER, type Logger } from '@app/platform/observability/logger.js';
 import { SettingsStore } from '@app/platform/prisma/settings-store.js';
 import { Redis } from '@app/platform/redis/redis.js';
 import { Database } from '@app/platform/prisma/database.js';
-import { createTestDatabase, type TestDatabase } from '../../support/database.js';
-import { startEngine, type TestEngine } from '../../support/engine.js';
+import type { TestEngine } from '../../support/engine.js';
 import { eventually } from '../../support/eventually.js';
-import { testRedis } from '../../support/redis.js';
 import { LIFE, newJob, OWNER } from '../store/store-fixture.js';
-import { acceptLate, Listener } from './live-fixture.js';
+import { acceptLate, type LiveWorld, openLive } from './live-fixture.js';
 
-let database: TestDatabase;
+let live: LiveWorld;
 let engine: TestEngine;
-let late: Client;
-let sql: Database['main'];
+let late: LiveWorld['late'];
+let sql: LiveWorld['sql'];
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  engine = await startEngine({
-    databaseUrl: database.url,
-    redis: testRedis(),
-    jobTypes: [],
-    executes: false,
-  });
-  sql = engine.app.get(Database).main;
-  late = new Client({ connectionString: database.url });
-  await late.connect();
+  live = await openLive();
+  ({ engine, late, sql } = live);
 }, 60_000);
-afterAll(async () => {
-  await late?.end();
-  await engine?.stop();
-  await database?.drop();
-});
+beforeEach(() => live.hush());
+afterAll(() => live?.close());
 
-async function accept(): Promise<string> {
-  const job = newJob();
-  await acceptJobs(sql, [job], LIFE);
-  return job.jobId;
-}
-
-let listeners: Listener[] = [];
-beforeEach(() => {
-  listeners.forEach((listener) => listener.close());
-  listeners = [];
-});
-async function listen(after?: string, attach?: LiveFeed['attach']): Promise<Listener> {
-  const listener = new Listener(engine, attach);
-  listeners.push(listener);
-  return listener.open(after);
-}
+const accept = () => live.accept();
+const listen: LiveWorld['listen'] = (after, attach) => live.listen(after, attach);
 
 test('who comes back behind any event hears what is left of its look, what came late, and what came since', async () => {
   const whole = await listen();

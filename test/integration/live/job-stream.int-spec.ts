@@ -1,55 +1,25 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { Client } from 'pg';
-import type { LiveFeed, ToldEvent } from '@app/engine/live/live-feed.js';
+import type { ToldEvent } from '@app/engine/live/live-feed.js';
 import { LiveUpdates } from '@app/engine/live/live-updates.js';
-import { acceptJobs } from '@app/engine/store/accept-jobs.js';
-import { Database } from '@app/platform/prisma/database.js';
-import { createTestDatabase, type TestDatabase } from '../../support/database.js';
-import { startEngine, type TestEngine } from '../../support/engine.js';
+import type { TestEngine } from '../../support/engine.js';
 import { eventually } from '../../support/eventually.js';
-import { testRedis } from '../../support/redis.js';
-import { LIFE, newJob, OWNER } from '../store/store-fixture.js';
-import { Listener } from './live-fixture.js';
+import { OWNER } from '../store/store-fixture.js';
+import { type LiveWorld, openLive } from './live-fixture.js';
 
-let database: TestDatabase;
+let live: LiveWorld;
 let engine: TestEngine;
-let late: Client;
-let sql: Database['main'];
+let late: LiveWorld['late'];
+let sql: LiveWorld['sql'];
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  engine = await startEngine({
-    databaseUrl: database.url,
-    redis: testRedis(),
-    jobTypes: [],
-    executes: false,
-  });
-  sql = engine.app.get(Database).main;
-  late = new Client({ connectionString: database.url });
-  await late.connect();
+  live = await openLive();
+  ({ engine, late, sql } = live);
 }, 60_000);
-afterAll(async () => {
-  await late?.end();
-  await engine?.stop();
-  await database?.drop();
-});
+beforeEach(() => live.hush());
+afterAll(() => live?.close());
 
-async function accept(): Promise<string> {
-  const job = newJob();
-  await acceptJobs(sql, [job], LIFE);
-  return job.jobId;
-}
-
-let listeners: Listener[] = [];
-beforeEach(() => {
-  listeners.forEach((listener) => listener.close());
-  listeners = [];
-});
-async function listen(after?: string, attach?: LiveFeed['attach']): Promise<Listener> {
-  const listener = new Listener(engine, attach);
-  listeners.push(listener);
-  return listener.open(after);
-}
+const accept = () => live.accept();
+const listen: LiveWorld['listen'] = (after, attach) => live.listen(after, attach);
 
 /** The stream of a job: what it tells, and how it ends. */
 async function follow(jobId: string, after?: string) {
@@ -75,8 +45,7 @@ test('transactions whose rows stand among each other at the end of a page are to
     `INSERT INTO job_events (job_id, generation, version, kind, actor)
      SELECT '${jobId}', 1, nth, 'job.rescheduled', 'x' FROM generate_series(${from}, ${to}) nth`;
   await sql.$executeRawUnsafe(insert(2, 497));
-  const other = new Client({ connectionString: database.url });
-  await other.connect();
+  const other = await live.connect();
   await Promise.all([late.query('BEGIN'), other.query('BEGIN')]);
   await late.query(insert(498, 498));
   await other.query(insert(499, 499));

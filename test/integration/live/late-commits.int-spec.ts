@@ -1,37 +1,20 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { Client } from 'pg';
 import { seenBy, toSnapshot } from '@app/engine/live/seen-transactions.js';
 import { acceptJobs } from '@app/engine/store/accept-jobs.js';
 import { deleteOldMarks, feedQuery, lookAtTransactions, readFeed } from '@app/engine/store/read-feed.js';
-import { Database, Prisma } from '@app/platform/prisma/database.js';
-import { createTestDatabase, type TestDatabase } from '../../support/database.js';
-import { startEngine, type TestEngine } from '../../support/engine.js';
-import { testRedis } from '../../support/redis.js';
+import { Prisma } from '@app/platform/prisma/database.js';
 import { LIFE, newJob, OWNER } from '../store/store-fixture.js';
-import { acceptLate } from './live-fixture.js';
+import { acceptLate, type LiveWorld, openLive } from './live-fixture.js';
 
-let database: TestDatabase;
-let engine: TestEngine;
-let late: Client;
-let sql: Database['main'];
+let live: LiveWorld;
+let late: LiveWorld['late'];
+let sql: LiveWorld['sql'];
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  engine = await startEngine({
-    databaseUrl: database.url,
-    redis: testRedis(),
-    jobTypes: [],
-    executes: false,
-  });
-  sql = engine.app.get(Database).main;
-  late = new Client({ connectionString: database.url });
-  await late.connect();
+  live = await openLive();
+  ({ late, sql } = live);
 }, 60_000);
-afterAll(async () => {
-  await late?.end();
-  await engine?.stop();
-  await database?.drop();
-});
+afterAll(() => live?.close());
 
 /** Everything of the owner since a look, and the look at it. */
 async function since(snapshot: string, most = 1000) {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { PassThrough } from 'node:stream';
+import { eventually } from '../../../../test/support/eventually.js';
 import { run } from '../run.js';
 
 const ID = '01980000-0000-7000-8000-000000000001';
@@ -58,8 +59,10 @@ async function watch({
   words = ['watch', ID],
   tty = false,
   interruptAfter,
-}: { words?: string[]; tty?: boolean; interruptAfter?: number } = {}) {
+  heard = [],
+}: { words?: string[]; tty?: boolean; interruptAfter?: number; heard?: string[] } = {}) {
   const stdout = Object.assign(new PassThrough(), tty ? { isTTY: true, columns: 100 } : {});
+  stdout.setEncoding('utf8').on('data', (text: string) => heard.push(text));
   const stderr = new PassThrough();
   const onInterrupt = (stop: (exitCode: number) => void) => {
     const timer = interruptAfter === undefined ? undefined : setTimeout(stop, interruptAfter, 130);
@@ -67,7 +70,7 @@ async function watch({
   };
   const env = { LONGHAUL_URL: url, LONGHAUL_API_KEY: 'lh_key' };
   const exitCode = await run(words, { stdout, stderr, env, onInterrupt, devFile: '/nowhere/dev.json' });
-  return { exitCode, out: String(stdout.read() ?? ''), err: String(stderr.read() ?? '') };
+  return { exitCode, out: heard.join(''), err: String(stderr.read() ?? '') };
 }
 
 describe('a job that ends', () => {
@@ -115,16 +118,14 @@ test('an interrupted watch leaves the job running and the terminal in order', as
 test('a service that is started again is waited for', async () => {
   states = [ACTIVE];
   const { port } = server.address() as AddressInfo;
-  const watching = watch();
+  const heard: string[] = [];
+  const watching = watch({ heard });
   // The first look is not repeated.
   await once(server, 'request');
   await once(server, 'request');
   await close();
-  // Long enough for a look that finds nobody.
-  await new Promise((resolve) => setTimeout(resolve, 400));
+  await eventually(() => expect(heard.join('')).toContain('waiting for the service'));
   states = [DONE];
   await listen(port);
-  const { exitCode, out } = await watching;
-  expect(exitCode).toBe(0);
-  expect(out).toContain('waiting for the service');
+  expect((await watching).exitCode).toBe(0);
 });
