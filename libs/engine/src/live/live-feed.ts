@@ -2,6 +2,7 @@ import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { Redis } from '@app/platform/redis/redis.js';
+import { Rest } from '../execution/rest.js';
 import { type FeedWindow, lookAtTransactions, readFeed } from '../store/read-feed.js';
 import { cursorHead, type CursorKind, cursorOf, type LookRange } from './live-cursor.js';
 import { eventsOf, type LiveEvent } from './live-event.js';
@@ -55,7 +56,7 @@ export class LiveFeed implements OnModuleDestroy {
   private poked = { events: false, marks: false };
   private failing = false;
   private stopped = false;
-  private wake = () => {};
+  private readonly rest = new Rest();
   private loop: Promise<void> | undefined;
 
   constructor(
@@ -75,7 +76,7 @@ export class LiveFeed implements OnModuleDestroy {
     this.loop ??= this.run();
     return new Promise((joined) => {
       this.joining.push({ listener, joined });
-      this.wake();
+      this.rest.wake();
     });
   }
 
@@ -102,7 +103,7 @@ export class LiveFeed implements OnModuleDestroy {
 
   async onModuleDestroy(): Promise<void> {
     this.stopped = true;
-    this.wake();
+    this.rest.wake();
     await this.loop;
     for (const { joined } of this.joining.splice(0)) joined('');
   }
@@ -110,11 +111,11 @@ export class LiveFeed implements OnModuleDestroy {
   private async run(): Promise<void> {
     void this.hints.listen(() => {
       this.poked = { events: true, marks: true };
-      this.wake();
+      this.rest.wake();
     });
     while (!this.stopped) {
       const pause = this.pause();
-      if (pause > 0) await this.sleep(pause);
+      if (pause > 0) await this.rest.take(pause);
       else await this.look();
     }
   }
@@ -210,16 +211,6 @@ export class LiveFeed implements OnModuleDestroy {
     const { ownerId } = one.listener;
     this.listeners.set(ownerId, (this.listeners.get(ownerId) ?? new Set()).add(one.listener));
     one.joined(snapshot);
-  }
-
-  private sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = Number.isFinite(ms) ? setTimeout(resolve, Math.ceil(ms)) : undefined;
-      this.wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 }
 

@@ -5,6 +5,7 @@ import { hiderOf } from '@app/platform/config/log-rules.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Outbound } from '@app/platform/outbound/outbound.js';
 import { Database } from '@app/platform/prisma/database.js';
+import { Rest } from '../execution/rest.js';
 import { noticesToDo } from '../store/deliveries.js';
 import { expandOutbox } from '../store/outbox.js';
 import type { Channel } from './channel.js';
@@ -28,8 +29,7 @@ export class Notifier {
   private working: Promise<void> | undefined;
   private readonly pauseMs: number;
   private stopped = false;
-  private resume: () => void = () => {};
-  private woken = false;
+  private readonly rest = new Rest();
 
   constructor(
     private readonly database: Database,
@@ -46,7 +46,7 @@ export class Notifier {
       retryMs: config.NOTICE_RETRY,
       hide: hiderOf(config),
       tried: (kind: string, result: string) => this.metrics.tries.inc({ kind, result }),
-      room: () => this.wake(),
+      room: () => this.rest.wake(),
     };
     this.lanes = channels.map((channel) => new DeliveryLane(channel, database, logger, options));
   }
@@ -58,7 +58,7 @@ export class Notifier {
   /** No try begins any more; those under way may come to their end, and are given up after the grace. */
   async stop(): Promise<void> {
     this.stopped = true;
-    this.wake();
+    this.rest.wake();
     await this.working;
     await Promise.all(this.lanes.map((lane) => lane.stop(this.config.SHUTDOWN_GRACE)));
   }
@@ -69,7 +69,7 @@ export class Notifier {
         this.logger.warn({ reason: error.message }, 'notices were not looked for');
         return this.pauseMs;
       });
-      await this.rest(Math.min(Math.max(pause, PAUSE.leastMs), this.pauseMs));
+      await this.rest.take(Math.min(Math.max(pause, PAUSE.leastMs), this.pauseMs));
     }
   }
 
@@ -82,25 +82,5 @@ export class Notifier {
     if (taken === 0 && (untilNextMs ?? Infinity) > 0) return untilNextMs ?? this.pauseMs;
     for (const lane of this.lanes) await lane.look();
     return taken === BATCH ? 0 : this.pauseMs;
-  }
-
-  private async rest(ms: number): Promise<void> {
-    if (this.stopped) return;
-    if (!this.woken) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, ms);
-        this.resume = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
-    this.woken = false;
-  }
-
-  /** Ends the rest, or leaves out the next one. */
-  private wake(): void {
-    this.woken = true;
-    this.resume();
   }
 }

@@ -8,6 +8,7 @@ import { Redis } from '@app/platform/redis/redis.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
 import { EngineHealth } from '../execution/engine-health.js';
 import { EngineMetrics } from '../execution/engine-metrics.js';
+import { Rest } from '../execution/rest.js';
 import { LivePoke } from '../live/live-poke.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
 import {
@@ -48,8 +49,7 @@ export class Sweeper {
   private allAgainAt = 0;
   private known: string | undefined;
   private loop: Promise<void> | undefined;
-  private wake: (() => void) | undefined;
-  private poked = false;
+  private readonly rest = new Rest();
   private roomPause = ROOM_PAUSE_MS;
 
   constructor(
@@ -76,34 +76,31 @@ export class Sweeper {
     this.loop = this.run();
     await this.others.listen(() => {
       if (this.admission.follows) return;
-      this.poked = true;
-      this.wake?.();
+      this.rest.wake();
     });
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
     this.health.retire('sweeper');
-    this.wake?.();
+    this.rest.wake();
     await this.loop;
   }
 
   /** Makes the next sweep come at once: tasks were held, or what they wait for may have come. */
   poke(): void {
-    this.poked = true;
-    this.wake?.();
+    this.rest.wake();
     if (this.admission.follows) this.others.poke();
   }
 
   private async run(): Promise<void> {
     while (!this.stopped) {
       this.health.sign('sweeper');
-      this.poked = false;
       const next = await this.sweep().catch((error: Error) => {
         this.logger.warn({ reason: error.message }, 'a sweep failed');
         return { more: false, waiting: false };
       });
-      if (!next.more) await this.sleep(await this.pause(next.waiting));
+      if (!next.more) await this.rest.take(await this.pause(next.waiting));
     }
   }
 
@@ -227,17 +224,5 @@ export class Sweeper {
       ...(task.workerDead ? { suspicion: 'raised' as const } : {}),
       ...('error' in outcome ? { error: outcome.error } : {}),
     };
-  }
-
-  private sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      // Called while it was asked how long to sleep.
-      if (this.poked || this.stopped) return resolve();
-      const timer = setTimeout(resolve, ms);
-      this.wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 }

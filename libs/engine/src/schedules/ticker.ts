@@ -5,6 +5,7 @@ import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { CancelBus } from '../cancellation/cancel-bus.js';
 import { EngineHealth } from '../execution/engine-health.js';
+import { Rest } from '../execution/rest.js';
 import { TaskSender } from '../queue/task-sender.js';
 import { Sweeper } from '../queue/sweeper.js';
 import { LivePoke } from '../live/live-poke.js';
@@ -40,8 +41,7 @@ const FORGET_AT_ONCE = 5000;
 export class Ticker {
   private stopped = false;
   private loop: Promise<void> | undefined;
-  private wake: (() => void) | undefined;
-  private poked = false;
+  private readonly rest = new Rest();
   private pokeTimer: NodeJS.Timeout | undefined;
   private quietUntil = 0;
   /** Whether a slot waited for a job to end when this was last asked. */
@@ -80,7 +80,7 @@ export class Ticker {
     this.stopped = true;
     clearTimeout(this.pokeTimer);
     this.health.retire('ticker');
-    this.wake?.();
+    this.rest.wake();
     await this.loop;
   }
 
@@ -95,19 +95,17 @@ export class Ticker {
     clearTimeout(this.pokeTimer);
     this.pokeTimer = undefined;
     this.quietUntil = performance.now() + APART_MS;
-    this.poked = true;
-    this.wake?.();
+    this.rest.wake();
   }
 
   private async run(): Promise<void> {
     while (!this.stopped) {
       this.health.sign('ticker');
-      this.poked = false;
       const pause = await this.tick().catch((error: Error) => {
         this.logger.warn({ reason: error.message }, 'a tick of the schedules failed');
         return LONGEST_SLEEP_MS;
       });
-      if (pause > 0) await this.sleep(pause);
+      if (pause > 0) await this.rest.take(pause);
     }
   }
 
@@ -195,17 +193,5 @@ export class Ticker {
     if (now < this.forgetAt) return;
     const deleted = await deleteOldSlots(this.database.main, this.config.RETENTION, FORGET_AT_ONCE);
     if (deleted < FORGET_AT_ONCE) this.forgetAt = now + FORGET_EVERY_MS;
-  }
-
-  private sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      // Called while it was asked how long to sleep.
-      if (this.poked || this.stopped) return resolve();
-      const timer = setTimeout(resolve, ms);
-      this.wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 }
