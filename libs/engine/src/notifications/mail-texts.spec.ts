@@ -38,11 +38,16 @@ test('a long error is cut, and there is no link without an address of the servic
 test('a digest counts what it does not list, and its subject is one line', () => {
   const { subject, text, html } = digestOf(
     'ann\r\nBcc: bob',
-    { count: 70, notices: Array.from({ length: 50 }, () => NOTICE) },
+    { count: 70, failed: 70, notices: Array.from({ length: 50 }, () => NOTICE) },
     undefined,
   );
   expect(subject).toBe('70 more jobs of ann Bcc: bob failed');
   expect(text).toContain('… and 20 more.');
   expect(html.match(/<li>/g)).toHaveLength(50);
   expect(html).not.toContain('<script>');
+});
+
+test('a digest says that jobs have failed only if all of them have, also those that it does not list', () => {
+  const digest = { count: 70, failed: 69, notices: Array.from({ length: 50 }, () => NOTICE) };
+  expect(digestOf('ann', digest, undefined).subject).toBe('70 more jobs of ann ended');
 });

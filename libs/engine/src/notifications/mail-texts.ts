@@ -40,11 +40,10 @@ export function mailOf(ownerId: string, notice: JobNotice, publicUrl: string | u
 /** A mail about jobs for which single mails would have been too many. */
 export function digestOf(
   ownerId: string,
-  { count, notices }: { count: number; notices: JobNotice[] },
+  { count, failed, notices }: { count: number; failed: number; notices: JobNotice[] },
   publicUrl: string | undefined,
 ): Texts {
-  const failed = notices.filter(({ status }) => status === 'failed').length;
-  const what = failed === notices.length ? 'failed' : 'ended';
+  const what = failed === count ? 'failed' : 'ended';
   const title = `${count} more jobs of ${line(ownerId)} ${what}`;
   const about = 'They came too fast for a mail each.';
   const rest = count > notices.length ? `… and ${count - notices.length} more.` : '';

@@ -203,14 +203,16 @@ const MOST_LISTED = 50;
 export async function readDigest(
   client: PrismaClient,
   { id: digestId, ownerId, recipient }: { id: string; ownerId: string; recipient: string },
-): Promise<{ count: number; notices: JobNotice[] }> {
+): Promise<{ count: number; failed: number; notices: JobNotice[] }> {
   return inTransaction(client, async (sql) => {
     await sql.$executeRaw`
       DELETE FROM mail_windows
       WHERE owner_id = ${ownerId} AND recipient = ${recipient} AND digest_id = ${digestId}::uuid`;
-    const rows = await sql.$queryRaw<{ data: JobNotice; count: number }[]>`
-      SELECT data, (count(*) OVER ())::int AS count FROM deliveries WHERE digest_id = ${digestId}::uuid
+    const rows = await sql.$queryRaw<{ data: JobNotice; count: number; failed: number }[]>`
+      SELECT data, (count(*) OVER ())::int AS count, (count(*) FILTER (WHERE data->>'status' = 'failed') OVER ())::int AS failed
+      FROM deliveries WHERE digest_id = ${digestId}::uuid
       ORDER BY created_at, id LIMIT ${MOST_LISTED}`;
-    return { count: rows[0]?.count ?? 0, notices: rows.map((row) => row.data) };
+    const { count = 0, failed = 0 } = rows[0] ?? {};
+    return { count, failed, notices: rows.map((row) => row.data) };
   });
 }
