@@ -97,6 +97,7 @@ async function writeFinishes(
       SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         AS m(id uuid, fence int, status text, result jsonb, error jsonb, delay float8, charged boolean, expired boolean,
           suspicion text)
+      LIMIT ${rows.length}
     ), seen AS MATERIALIZED (
       SELECT t.id, t.job_id, t.status, t.fence, t.lease_until, d.gate IS NOT DISTINCT FROM 'admitted' AS counted
       FROM m JOIN tasks t ON t.id = m.id LEFT JOIN dispatch d ON d.id = t.id AND d.kind = t.kind
@@ -167,7 +168,7 @@ async function writeFinishes(
         finished_at = CASE WHEN n.status IN ('completed', 'failed') THEN (SELECT at FROM ended) END,
         -- Not of a planned job: its only task may have ended long before, its plan being the last to end.
         result = CASE WHEN n.status IN ('completed', 'finalizing') AND n.tasks_total = 1
-          AND NOT EXISTS (SELECT FROM task_inputs p WHERE p.job_id = n.id AND p.position = -1) THEN n.result ELSE jobs.result END
+          AND (SELECT true FROM task_inputs p WHERE p.job_id = n.id AND p.position = -1) IS NULL THEN n.result ELSE jobs.result END
       FROM next n WHERE jobs.id = n.id
       RETURNING jobs.id, jobs.generation, jobs.status, jobs.progress, n.progress AS before
     ), marked AS (
@@ -179,7 +180,7 @@ async function writeFinishes(
       SELECT id, 'finalize', id, '', clock_timestamp() FROM next WHERE status = 'finalizing'
       ON CONFLICT (id, kind) DO UPDATE SET look_again_at = EXCLUDED.look_again_at, epoch = dispatch.epoch + 1
     ), x AS (${openExits(endedIn)}), o AS (${openNotices(endedIn)}), timed AS (
-      DELETE FROM dispatch d USING next n WHERE d.id = n.id AND d.kind = 'deadline' AND n.status <> 'active'
+      DELETE FROM dispatch WHERE kind = 'deadline' AND id = ANY(ARRAY(SELECT id FROM next WHERE status <> 'active'))
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor, data)
       SELECT n.id, n.generation, n.version, 'tasks.' || l.status, ${actor}, jsonb_build_object('tasks', jsonb_agg(
