@@ -44,13 +44,17 @@ export class AcceptLanes {
     private readonly client: PrismaClient,
     private readonly incarnation: () => string,
   ) {
-    const lane = (lockMs: number | undefined, limit: { most: number; weightOf?: typeof weightOf }) =>
+    const lane = (
+      lockMs: number | undefined,
+      limit: { most: number; weightOf?: typeof weightOf; lanes?: number },
+    ) =>
       new Batcher<NewJob, Answer>(
         (job) => job.jobId,
         (jobs) => this.accept(jobs, lockMs),
         limit,
       );
-    this.plain = lane(undefined, { most: BATCH, weightOf });
+    // One is read and answered while another is written. New rows are in nobody's way.
+    this.plain = lane(undefined, { most: BATCH, weightOf, lanes: 2 });
     this.keyed = lane(LOCK_MS.together, { most: BATCH, weightOf });
     this.alone = lane(LOCK_MS.alone, { most: 1 });
   }
