@@ -4,6 +4,8 @@ import { z } from 'zod';
 import { JobType, type TaskContext, type TaskView } from '@app/core';
 import { Explainer } from '@app/engine/explain.js';
 import { Pauses } from '@app/engine/pauses.js';
+import { Admission } from '@app/engine/queue/admission.js';
+import { onDatabase } from '../../../scripts/db/database.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
 import { eventually } from '../../support/eventually.js';
@@ -112,6 +114,34 @@ describe('the order of tasks', () => {
     expect(between).toBeLessThanOrEqual(8);
     await engine.jobs.cancel('alice', flood, ALICE);
     await eventually(async () => expect((await engine.jobs.find('bob', single))?.status).toBe('completed'));
+  });
+});
+
+describe('a full queue', () => {
+  test('costs two looks and no transaction, however often tasks are held', async () => {
+    engine = await boot({ MAX_CONCURRENT_TASKS: '1' });
+    const jobs = [await submit('plain', { name: 'long', ms: FOREVER })];
+    await started('long');
+    const ask = (text: string) =>
+      onDatabase(database.url, async (client) => (await client.query<{ it: string }>(text)).rows[0]?.it);
+    const looked = () => ask('SELECT max(looked_at)::text AS it FROM queues');
+    // The first of them are sent at once: the window may still be wide from before.
+    const held = `SELECT count(*) >= 2 AS it FROM dispatch WHERE gate = 'held'`;
+    while (!(await ask(held))) jobs.push(await submit('plain', { name: `behind ${jobs.length}` }));
+    const admission = engine.app.get(Admission);
+    const pass = () => admission.pass();
+    await eventually(async () => {
+      const before = await looked();
+      expect(await pass()).toEqual({ admitted: 0, more: false, waiting: true });
+      expect(await looked()).toBe(before);
+    });
+    const before = await looked();
+    jobs.push(await submit('plain', { name: 'last' }));
+    for (let n = 0; n < 3; n++) expect(await pass()).toMatchObject({ admitted: 0, waiting: true });
+    expect(await looked()).toBe(before);
+    await engine.jobs.cancel('alice', jobs[0]!, ALICE);
+    for (const jobId of jobs.slice(1)) await engine.ended(jobId);
+    expect(await looked()).not.toBe(before);
   });
 });
 

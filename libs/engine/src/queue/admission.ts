@@ -1,4 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { nextWindow } from '@app/core';
 import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
@@ -6,7 +7,7 @@ import { Database } from '@app/platform/prisma/database.js';
 import { EngineMetrics } from '../execution/engine-metrics.js';
 import { WorkerIdentity } from '../execution/worker-identity.js';
 import { JobTypeRegistry } from '../registry/job-type-registry.js';
-import { admitTasks, lookAtLeader, lookAtQueues, stepDown } from '../store/admit-tasks.js';
+import { admitTasks, lookAtLeader, lookAtQueues, type QueueState, stepDown } from '../store/admit-tasks.js';
 import { type Delivery, lookAgain } from '../store/dispatch.js';
 import { TaskSender } from './task-sender.js';
 
@@ -20,6 +21,7 @@ interface Pass {
   waiting: boolean;
 }
 const NOTHING: Pass = { admitted: 0, more: false, waiting: false };
+const FULL: Pass = { admitted: 0, more: false, waiting: true };
 
 /** How long a process admits without a break where there are workers that are unlike it. */
 const TERM_MS = 1000;
@@ -61,10 +63,10 @@ export class Admission {
     if (led || performance.now() < this.yieldsUntil) return this.follow();
     this.following = false;
     const queues = await lookAtQueues(main, this.names, LEASE);
-    const held = queues.some((queue) => queue.held && !queue.paused);
-    const settled = queues.every(({ window, slots, backlogged }) => window === slots && !backlogged);
-    if (!held && settled) return NOTHING;
+    const busy = queues.filter((queue) => !isIdle(queue));
+    if (busy.length === 0) return NOTHING;
     const waiting = await this.sender.depths(this.names);
+    if (busy.every((queue) => isFull(queue, waiting.get(queue.name) ?? 0))) return FULL;
     const limits = { limits: this.types.limits, perOwner: MAX_ACTIVE_PER_OWNER };
     const admission = await admitTasks(main, { by, waiting, ...limits, leaseMs: LEASE, incarnation });
     if (!admission) return this.follow();
@@ -100,4 +102,17 @@ export class Admission {
       await lookAgain(this.database.main, tasks, RETRY_MS);
     }
   }
+}
+
+/** Whether nothing waits to be admitted to a queue, and the last pass has noted all that there was to note. */
+function isIdle({ held, paused, window, slots, backlogged }: QueueState): boolean {
+  return !(held && !paused) && window === slots && !backlogged;
+}
+
+/** Whether tasks wait for room in a queue, none has come, and a pass would note what the last one did. */
+function isFull(queue: QueueState, waiting: number): boolean {
+  const { window, backlogged, held, paused } = queue;
+  return (
+    held && !paused && backlogged && waiting >= window && nextWindow(window, { ...queue, waiting }) === window
+  );
 }
