@@ -65,6 +65,8 @@ const submit = (
   over: object = {},
   by = ALICE,
 ) => engine.jobs.submit({ type: `test.${type}`, payload, ...over }, by).then(({ job }) => job.jobId);
+const ask = (text: string) =>
+  onDatabase(database.url, async (client) => (await client.query<{ it: string }>(text)).rows[0]?.it);
 const started = (name: string) => eventually(() => expect(starts.map((start) => start.name)).toContain(name));
 
 beforeAll(async () => {
@@ -122,8 +124,6 @@ describe('a full queue', () => {
     engine = await boot({ MAX_CONCURRENT_TASKS: '1' });
     const jobs = [await submit('plain', { name: 'long', ms: FOREVER })];
     await started('long');
-    const ask = (text: string) =>
-      onDatabase(database.url, async (client) => (await client.query<{ it: string }>(text)).rows[0]?.it);
     const looked = () => ask('SELECT max(looked_at)::text AS it FROM queues');
     // The first of them are sent at once: the window may still be wide from before.
     const held = `SELECT count(*) >= 2 AS it FROM dispatch WHERE gate = 'held'`;

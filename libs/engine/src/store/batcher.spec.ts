@@ -28,6 +28,7 @@ class Writes {
 const turn = async () => {
   for (let n = 0; n < 3; n++) await new Promise((resolve) => setImmediate(resolve));
 };
+const weightOf = (member: string) => Number(member.slice(1));
 const keyOf = (member: string) => member.split(' ')[0] ?? '';
 
 describe('a batcher', () => {
@@ -86,7 +87,6 @@ describe('a batcher', () => {
 
   test('holds no more than the weights allow, and takes a heavier one alone', async () => {
     const writes = new Writes();
-    const weightOf = (member: string) => Number(member.slice(1));
     const batcher = new Batcher<string, string>(keyOf, writes.flush, { most: 4, weightOf });
     const answers = ['a2', 'b9', 'c2', 'd1'].map((member) => batcher.add(member));
     await turn();
