@@ -64,7 +64,8 @@ export async function lookAtQueues(sql: Sql, names: string[], leaseMs: number): 
       (SELECT COALESCE(sum(w.slots), 0)::int FROM workers w
         WHERE w.stopped_at IS NULL AND n.name = ANY(w.queues)
           AND w.seen_at > clock_timestamp() - make_interval(secs => ${(2 * leaseMs) / 1000}::float8)) AS slots,
-      EXISTS (SELECT FROM dispatch d WHERE d.gate = 'held' AND d.queue = n.name) AS held,
+      -- Not EXISTS: for that Postgres may gather the queues of all held tasks first.
+      (SELECT true FROM dispatch d WHERE d.gate = 'held' AND d.queue = n.name LIMIT 1) IS NOT NULL AS held,
       EXISTS (SELECT FROM pauses p WHERE p.kind = 'tag' AND p.name = n.name
         AND (p.until IS NULL OR p.until > clock_timestamp())) AS paused
     FROM unnest(${names}::text[]) AS n(name) LEFT JOIN queues q ON q.name = n.name`;

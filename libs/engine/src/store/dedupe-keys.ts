@@ -1,4 +1,5 @@
 import { Prisma, type Sql } from '@app/platform/prisma/database.js';
+import { givenRows } from './given-rows.js';
 
 /** A key that one open job holds at a time. The scope is an owner, or `type` for a type that runs one job at a time. */
 export interface DedupeKey {
@@ -32,9 +33,7 @@ export const takeDedupeKeys = (rows: DedupeRow[], where = Prisma.sql`true`) => P
   FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(scope text, key text, job_id uuid, generation int)
   WHERE ${where}
   ON CONFLICT (scope, key) DO UPDATE SET job_id = EXCLUDED.job_id, generation = EXCLUDED.generation
-  WHERE EXISTS (
-    SELECT FROM jobs j WHERE j.id = d.job_id AND j.generation = d.generation AND j.finished_at IS NOT NULL
-  )
+  WHERE (SELECT j.finished_at FROM jobs j WHERE j.id = d.job_id AND j.generation = d.generation) IS NOT NULL
   RETURNING d.job_id`;
 
 /**
@@ -46,10 +45,9 @@ export async function findHolders(
   keys: DedupeKey[],
 ): Promise<(DedupeKey & { job_id: string })[]> {
   if (keys.length === 0) return [];
-  const wanted = JSON.stringify(keys);
   return sql.$queryRaw`
     WITH m AS MATERIALIZED (
-      SELECT d.scope, d.key, d.job_id FROM jsonb_to_recordset(${wanted}::jsonb) AS r(scope text, key text)
+      SELECT d.scope, d.key, d.job_id FROM ${givenRows(keys, Prisma.sql`scope text, key text`)} r
       JOIN dedupe_keys d ON d.scope = r.scope AND d.key = r.key
     ), gone AS (
       DELETE FROM dedupe_keys d USING (

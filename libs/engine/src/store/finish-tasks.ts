@@ -4,6 +4,7 @@ import { endOpenTasks } from './end-open-tasks.js';
 import { openExits } from './exit-hooks.js';
 import { inTransaction, retryRaces } from './in-transaction.js';
 import { openNotices } from './outbox.js';
+import { givenRows } from './given-rows.js';
 
 /** What became of an attempt, to be written under its fence. */
 export interface FinishMember {
@@ -70,6 +71,9 @@ export async function finishTasks(
   );
 }
 
+const MEMBER = Prisma.sql`id uuid, fence int, status text, result jsonb, error jsonb, delay float8, charged boolean,
+  expired boolean, suspicion text`;
+
 async function writeFinishes(
   sql: Sql,
   members: FinishMember[],
@@ -94,10 +98,7 @@ async function writeFinishes(
     WITH ended AS MATERIALIZED (
       SELECT clock_timestamp() AS at
     ), m AS MATERIALIZED (
-      SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-        AS m(id uuid, fence int, status text, result jsonb, error jsonb, delay float8, charged boolean, expired boolean,
-          suspicion text)
-      LIMIT ${rows.length}
+      SELECT * FROM ${givenRows(rows, MEMBER)} m
     ), seen AS MATERIALIZED (
       SELECT t.id, t.job_id, t.status, t.fence, t.lease_until, d.gate IS NOT DISTINCT FROM 'admitted' AS counted
       FROM m JOIN tasks t ON t.id = m.id LEFT JOIN dispatch d ON d.id = t.id AND d.kind = t.kind

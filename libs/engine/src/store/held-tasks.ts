@@ -82,7 +82,8 @@ export async function readHeldBy(
 
 /**
  * Admits tasks that are still held: from now on they count as sent. Those that limits count stay marked. Answers in
- * the order of the turns.
+ * the order of the turns. They are found by their ids and not in the index of all that is held: that does not serve how
+ * `gate` is compared.
  */
 export async function openGates(
   sql: Sql,
@@ -100,7 +101,7 @@ export async function openGates(
           UPDATE dispatch d SET gate = ${gate}, incarnation = ${incarnation},
             look_again_at = clock_timestamp() + make_interval(secs => ${firstLookMs / 1000}::float8)
           WHERE d.ctid = ANY(ARRAY(
-            SELECT ctid FROM dispatch WHERE id = ANY(${some}::uuid[]) AND gate = 'held'
+            SELECT ctid FROM dispatch WHERE id = ANY(${some}::uuid[]) AND gate IS NOT DISTINCT FROM 'held'
             ORDER BY id FOR UPDATE SKIP LOCKED
           ))
           RETURNING d.id::text AS "taskId", d.kind, d.queue, d.epoch`;

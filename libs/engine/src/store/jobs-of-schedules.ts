@@ -3,6 +3,7 @@ import { Prisma, type Sql } from '@app/platform/prisma/database.js';
 import { type CanceledJob, cancelOf } from './cancel-job.js';
 import type { DedupeKey } from './dedupe-keys.js';
 import { endOpenTasks } from './end-open-tasks.js';
+import { givenRows } from './given-rows.js';
 
 /** The states from which a job of a schedule can be canceled; of those, the ones in which it has not begun. */
 const CANCELABLE: JobStatus[] = ['scheduled', 'queued', 'active'];
@@ -29,7 +30,7 @@ export async function heldByOthers(
   if (keys.length === 0) return new Set();
   const held = await sql.$queryRaw<{ scheduleId: string }[]>`
     SELECT DISTINCT r."scheduleId"::text AS "scheduleId"
-    FROM jsonb_to_recordset(${JSON.stringify(keys)}::jsonb) AS r(scope text, key text, "scheduleId" uuid)
+    FROM ${givenRows(keys, Prisma.sql`scope text, key text, "scheduleId" uuid`)} r
     JOIN dedupe_keys d ON d.scope = r.scope AND d.key = r.key
     JOIN jobs j ON j.id = d.job_id AND j.generation = d.generation
     WHERE j.finished_at IS NULL

@@ -90,7 +90,7 @@ async function mendCounters(sql: Sql, jobIds: string[]): Promise<number> {
       SELECT job_id, 'finalize', job_id, '', clock_timestamp() FROM n WHERE status = 'finalizing'
       ON CONFLICT (id, kind) DO NOTHING
     ), x AS (${openExits(endedIn)}), o AS (${openNotices(endedIn)}), timed AS (
-      DELETE FROM dispatch d USING n WHERE d.id = n.job_id AND d.kind = 'deadline' AND n.status <> 'active'
+      DELETE FROM dispatch WHERE kind = 'deadline' AND id = ANY(ARRAY(SELECT job_id FROM n WHERE status <> 'active'))
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor)
       SELECT job_id, generation, version, 'job.' || status, 'syncer' FROM n WHERE status <> 'active'

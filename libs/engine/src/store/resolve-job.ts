@@ -34,7 +34,7 @@ export async function resolveJob(
         WHERE id = ${jobId}::uuid AND status = 'finalizing'
         RETURNING id, generation, version, exit_hook, status, error, finished_at, owner_id, type, labels, notify
       ), gone AS (
-        DELETE FROM dispatch d USING j WHERE d.id = j.id AND d.kind = 'finalize'
+        DELETE FROM dispatch WHERE kind = 'finalize' AND id = ANY(ARRAY(SELECT id FROM j))
       ), x AS (${openExits(Prisma.sql`j`)}), o AS (${openNotices(Prisma.sql`j`)}), e AS (
         INSERT INTO job_events (job_id, generation, version, kind, actor, reason)
         SELECT id, generation, version, ${`job.${status}`}, ${actor}, ${reason} FROM j

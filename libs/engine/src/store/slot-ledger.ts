@@ -1,5 +1,6 @@
 import type { SlotOutcome } from '@app/core';
-import type { Sql } from '@app/platform/prisma/database.js';
+import { Prisma, type Sql } from '@app/platform/prisma/database.js';
+import { givenRows } from './given-rows.js';
 
 /** A row of the ledger, as it is written. */
 export interface NewSlotRecord {
@@ -42,6 +43,8 @@ export function slotKey(scheduleId: string, slot: Date): string {
   return `${scheduleId} ${slot.getTime()}`;
 }
 
+const REFUSED = Prisma.sql`"scheduleId" uuid, slot timestamptz, "blockedBy" uuid, note text`;
+
 /** Notes of slots whose jobs were refused that they made none. */
 export async function refuseSlots(
   sql: Pick<Sql, '$executeRaw'>,
@@ -52,8 +55,7 @@ export async function refuseSlots(
   await sql.$executeRaw`
     UPDATE schedule_slots x SET outcome = 'skipped-overlap', job_id = NULL, check_at = NULL, note = r.note,
       blocked_by = (SELECT j.id FROM jobs j WHERE j.id = r."blockedBy" AND j.owner_id = s.owner_id)
-    FROM jsonb_to_recordset(${JSON.stringify(refused)}::jsonb)
-      AS r("scheduleId" uuid, slot timestamptz, "blockedBy" uuid, note text) JOIN schedules s ON s.id = r."scheduleId"
+    FROM ${givenRows(refused, REFUSED)} r JOIN schedules s ON s.id = r."scheduleId"
     WHERE x.schedule_id = r."scheduleId" AND x.slot = r.slot`;
 }
 

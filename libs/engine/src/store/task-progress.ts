@@ -1,5 +1,6 @@
 import type { Json } from '@app/core';
-import type { Sql } from '@app/platform/prisma/database.js';
+import { Prisma, type Sql } from '@app/platform/prisma/database.js';
+import { givenRows } from './given-rows.js';
 
 /** How far a running attempt is. */
 export interface ProgressMember {
@@ -21,7 +22,7 @@ export async function reportProgress(sql: Sql, members: ProgressMember[]): Promi
   const busy = await sql.$queryRaw<{ id: string }[]>`
     WITH m AS MATERIALIZED (
       SELECT m.*, t.job_id
-      FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS m(id uuid, fence int, percent int, detail jsonb)
+      FROM ${givenRows(rows, Prisma.sql`id uuid, fence int, percent int, detail jsonb`)} m
       JOIN tasks t ON t.id = m.id
       WHERE t.status = 'active' AND t.fence = m.fence
     ), j AS MATERIALIZED (

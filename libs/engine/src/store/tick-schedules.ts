@@ -1,5 +1,5 @@
 import type { Slot, SlotOutcome } from '@app/core';
-import type { PrismaClient, Sql } from '@app/platform/prisma/database.js';
+import { Prisma, type PrismaClient, type Sql } from '@app/platform/prisma/database.js';
 import { acceptJobs } from './accept-jobs.js';
 import { inTransaction } from './in-transaction.js';
 import type { CanceledJob } from './cancel-job.js';
@@ -10,6 +10,7 @@ import { type Firing, GAP_NOTE } from './overlap.js';
 import { delayOf, planSlots, type Prepare, type SlotPlan } from './plan-slots.js';
 import type { ScheduleRow } from './schedule-rows.js';
 import { type NewSlotRecord, refuseSlots, slotKey, writeSlots } from './slot-ledger.js';
+import { givenRows } from './given-rows.js';
 
 /** Who makes the jobs of schedules, and what they are held to. */
 export interface Firings {
@@ -145,6 +146,8 @@ export function nextColumns(
   };
 }
 
+const NEXT = Prisma.sql`id uuid, next_slot timestamptz, next_at timestamptz, queued_slot timestamptz, runs int`;
+
 async function moveOn(sql: Sql, plans: SlotPlan[], fired: Firing[]): Promise<void> {
   const runsOf = (schedule: ScheduleRow) => fired.filter((firing) => firing.schedule === schedule).length;
   const rows = plans.map(({ schedule, judgement, overlap }) => {
@@ -157,7 +160,6 @@ async function moveOn(sql: Sql, plans: SlotPlan[], fired: Firing[]): Promise<voi
   await sql.$executeRaw`
     UPDATE schedules s SET next_slot = r.next_slot, next_at = r.next_at, queued_slot = r.queued_slot, runs = s.runs + r.runs,
       paused_at = NULL, paused_by = NULL, pause_reason = NULL, paused_until = NULL
-    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-      AS r(id uuid, next_slot timestamptz, next_at timestamptz, queued_slot timestamptz, runs int)
+    FROM ${givenRows(rows, NEXT)} r
     WHERE s.id = r.id`;
 }

@@ -44,7 +44,7 @@ export async function startDueJobs(sql: Sql, jobIds: string[]): Promise<number> 
       ) l WHERE j.id = l.id
       RETURNING j.id, j.generation, j.version, j.queue, j.owner_id, j.type, j.rank
     ), gone AS (
-      DELETE FROM dispatch x USING j WHERE x.id = j.id AND x.kind = 'start'
+      DELETE FROM dispatch WHERE kind = 'start' AND id = ANY(ARRAY(SELECT id FROM j))
     ), e AS (
       INSERT INTO job_events (job_id, generation, version, kind, actor)
       SELECT id, generation, version, 'job.queued', 'sweeper' FROM j
@@ -121,7 +121,7 @@ export async function rescheduleJob(
         INSERT INTO job_events (job_id, generation, version, kind, actor)
         SELECT id, generation, version, 'job.rescheduled', ${actor} FROM j
       )
-      UPDATE dispatch d SET look_again_at = ${runAt}::timestamptz FROM j WHERE d.id = j.id AND d.kind = 'start'`;
+      UPDATE dispatch SET look_again_at = ${runAt}::timestamptz WHERE kind = 'start' AND id = ANY(ARRAY(SELECT id FROM j))`;
     if (moved === 1) return { kind: 'rescheduled' };
     const [job] = await sql.$queryRaw<{ status: JobStatus; expires: boolean }[]>`
       SELECT status, COALESCE(expires_at <= ${runAt}::timestamptz, false) AS expires
