@@ -9,12 +9,11 @@ import { withDatabase } from '../../scripts/db/database.js';
 import { migrate } from '../../scripts/db/migrate.js';
 import { startPostgres } from '../../scripts/local/postgres.js';
 import type { LocalServer } from '../../scripts/local/types.js';
-import { compileService } from '../faults/harness/compile.js';
 import { Proxy } from '../faults/harness/proxy.js';
 import { type ApiUser, apiUser } from '../support/api-client.js';
 import { eventually } from '../support/eventually.js';
 import { testRedis } from '../support/redis.js';
-import { SERVICE, serviceEnvironment, startService, type TestService } from '../support/service.js';
+import { serviceEnvironment, startService, type TestService } from '../support/service.js';
 import { sql } from './probe.js';
 
 jest.setTimeout(90_000);
@@ -32,16 +31,14 @@ const databaseUrl = () => withDatabase(server.url, 'cases');
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'longhaul-cases-'));
-  const postgres = { dir: join(folder, 'postgres'), durable: false };
-  [server] = await Promise.all([startPostgres(postgres), compileService(join(folder, 'out'))]);
-  SERVICE.built = [join(folder, 'out/apps/service/src/main.js')];
+  server = await startPostgres({ dir: join(folder, 'postgres'), durable: false });
   await migrate(databaseUrl());
   link = await Proxy.start(server.port, 'postgres');
   const behind = new URL(databaseUrl());
   behind.port = String(link.port);
   const settings = { MAX_CONCURRENT_TASKS: String(CONCURRENCY), DATABASE_POOL: '5', LEASE: '2s' };
   environment = serviceEnvironment(behind.href, testRedis(), settings);
-  service = await startService(environment, 'built');
+  service = await startService(environment);
   alice = await apiUser({ url: service.url, databaseUrl: databaseUrl() }, 'alice');
 });
 afterAll(async () => {
@@ -132,7 +129,7 @@ describe('an api that is told to stop with a request under way', () => {
   let tasks: object[];
   let code: number | null;
   beforeAll(async () => {
-    const api = await startService({ ...environment, SERVICE_TYPE: 'api' }, 'built');
+    const api = await startService({ ...environment, SERVICE_TYPE: 'api' });
     const bob = await apiUser({ url: api.url, databaseUrl: databaseUrl() }, 'bob');
     await bob.get('/jobs');
     const idle = connect(Number(new URL(api.url).port), '127.0.0.1');

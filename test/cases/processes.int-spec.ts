@@ -1,19 +1,15 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import type { Job } from '@app/core';
 import { finishTasks } from '@app/engine/store/finish-tasks.js';
 import { Database } from '@app/platform/prisma/database.js';
 import { type RunningCatalog, startCatalog } from '../../apps/catalog-sim/src/catalog-server.js';
 import { DemoWait } from '../../apps/service/src/job-types/demo-wait.job.js';
-import { compileService } from '../faults/harness/compile.js';
 import { Proxy } from '../faults/harness/proxy.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { ALICE, startEngine, type TestEngine } from '../support/engine.js';
 import { eventually } from '../support/eventually.js';
 import { testRedis } from '../support/redis.js';
-import { SERVICE, serviceEnvironment, startService, type TestService } from '../support/service.js';
+import { serviceEnvironment, startService, type TestService } from '../support/service.js';
 import { ledgerOf, sql } from './probe.js';
 
 jest.setTimeout(60_000);
@@ -21,7 +17,6 @@ const PATIENCE = { timeout: 40_000 };
 const HOUR = 3_600_000;
 
 // The service as it is, in processes of its own; the jobs are submitted from here.
-let folder: string;
 let database: TestDatabase;
 let catalog: RunningCatalog;
 let postgres: Proxy;
@@ -31,10 +26,6 @@ const services: TestService[] = [];
 let start: (role: string, more?: Record<string, string>) => Promise<TestService>;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'longhaul-cases-'));
-  await compileService(join(folder, 'out'));
-  // From the sources each of them would take the processor for three times as long.
-  SERVICE.built = [join(folder, 'out/apps/service/src/main.js')];
   [database, catalog] = await Promise.all([createTestDatabase(), startCatalog()]);
   const shared = testRedis();
   postgres = await Proxy.start(Number(new URL(database.url).port), 'postgres');
@@ -53,7 +44,7 @@ beforeAll(async () => {
         ...more,
       },
     );
-    const service = await startService(environment, 'built');
+    const service = await startService(environment);
     services.push(service);
     return service;
   };
@@ -68,7 +59,6 @@ afterAll(async () => {
   await Promise.all(services.map((service) => service.stop('SIGKILL')));
   await api?.stop();
   await Promise.all([postgres?.stop(), redis?.stop(), catalog?.stop(), database?.drop()]);
-  await rm(folder, { recursive: true, force: true });
 });
 
 /** The address of a server, by way of a proxy. */

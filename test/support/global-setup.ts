@@ -6,6 +6,8 @@ import { createInterface } from 'node:readline';
 interface Answer {
   database?: string;
   redis?: string;
+  /** The folder with the service as it was compiled for this run. */
+  compiled?: string;
   failure?: string;
 }
 
@@ -14,8 +16,9 @@ declare global {
 }
 
 /**
- * Starts one Postgres (with a migrated template database) and one Redis for the whole run. Several Jest projects
- * may name this file; the servers are started once. They run in a process of their own, see servers.ts.
+ * Starts one Postgres (with a migrated template database) and one Redis for the whole run, and compiles the service
+ * for it. Several Jest projects may name this file; the servers are started once. They run in a process of their own,
+ * see servers.ts.
  */
 export default async function globalSetup(config: { rootDir: string }): Promise<void> {
   if (globalThis.longhaulTestServers) return;
@@ -38,4 +41,5 @@ export default async function globalSetup(config: { rootDir: string }): Promise<
   if (!answer.database || !answer.redis) throw new Error(`The test servers did not start: ${answer.failure}`);
   process.env['LONGHAUL_TEST_DATABASE_URL'] = answer.database;
   process.env['LONGHAUL_TEST_REDIS_URL'] = answer.redis;
+  process.env['LONGHAUL_TEST_COMPILED'] = answer.compiled;
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 /** A service in a process of its own. */
@@ -37,10 +38,19 @@ export function serviceEnvironment(
   };
 }
 
+const LOADER = ['--import', '@swc-node/register/esm-register'];
+
+/** The arguments that run a source file: as it was compiled for this run of Jest, or else compiled while it starts. */
+function compiled(file: string): string[] {
+  // Compiled while it starts, a service takes the processor for twice as long.
+  const folder = process.env['LONGHAUL_TEST_COMPILED'];
+  return folder ? ['--enable-source-maps', join(folder, file.replace(/\.ts$/, '.js'))] : [...LOADER, file];
+}
+
 /** The command of the service: the sources, what `npm run build` has made of them, or only a list of its routes. */
 export const SERVICE = {
-  source: ['--import', '@swc-node/register/esm-register', 'apps/service/src/main.ts'],
-  routes: ['--import', '@swc-node/register/esm-register', 'test/support/routes-main.ts'],
+  source: compiled('apps/service/src/main.ts'),
+  routes: compiled('test/support/routes-main.ts'),
   built: ['dist/apps/service/src/main.js'],
 };
 
