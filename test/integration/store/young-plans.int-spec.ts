@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import { loadConfig } from '@app/platform/config/config.js';
 import { createLogger } from '@app/platform/observability/logger.js';
 import { Database, type PrismaClient } from '@app/platform/prisma/database.js';
-import { acceptJobs } from '@app/engine/store/accept-jobs.js';
+import { acceptJobs, type NewJob } from '@app/engine/store/accept-jobs.js';
 import { addPlannedTasks } from '@app/engine/store/add-planned-tasks.js';
 import { admitTasks, lookAtLeader, lookAtQueues } from '@app/engine/store/admit-tasks.js';
 import { cancelJob } from '@app/engine/store/cancel-job.js';
@@ -252,10 +252,12 @@ afterAll(async () => {
 /** Rows and entries of indexes that a piece of work reads, and pages, for what a filter leaves out is no row that is read. */
 async function rowsReadBy({ before, act }: Work): Promise<number> {
   const made = await before?.(other.client);
-  const flush = () => database.main.$queryRaw`SELECT pg_stat_force_next_flush()::text`;
   const read = async () => {
-    await flush();
-    await database.main.$queryRaw`SELECT 1`;
+    // What a connection has counted is told when its transaction after that has ended.
+    for (const client of [other.client, database.main]) {
+      await client.$queryRaw`SELECT pg_stat_force_next_flush()::text`;
+      await client.$queryRaw`SELECT 1`;
+    }
     const [row] = await other.client.$queryRaw<{ n: number }[]>`
       SELECT ((SELECT sum(idx_tup_read) FROM pg_stat_user_indexes) + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)
         + (SELECT sum(idx_blks_read + idx_blks_hit) FROM pg_statio_user_indexes))::int AS n`;
@@ -269,17 +271,18 @@ async function rowsReadBy({ before, act }: Work): Promise<number> {
 /** What may be plentiful in a database that works. */
 async function growBy(many: number): Promise<void> {
   const { client } = other;
-  const crowd = { ownerId: 'crowd', tasks: many };
-  await acceptJobs(client, [newJob({ ...crowd, direct: 0 })], LIFE);
-  await acceptJobs(client, [newJob(crowd)], LIFE);
-  await running(client, { ...crowd, resumable: true });
+  const jobs = (over: Parameters<typeof newJob>[0], count = many) =>
+    Array.from({ length: count }, () => newJob({ ownerId: 'crowd', direct: 0, ...over }));
+  const [held, sent, claimed] = jobs({ tasks: many, resumable: true }, 3) as [NewJob, NewJob, NewJob];
+  await acceptJobs(client, [held, sent, claimed], LIFE);
+  // None of their rows has ever had a time that is near: old entries of the index would be read with what is due.
   await client.$executeRaw`
-    UPDATE dispatch SET look_again_at = clock_timestamp() + interval '1 hour' WHERE look_again_at < 'infinity'`;
-  const ahead = new Date(Date.now() + 3_600_000);
-  const jobs = (over: Parameters<typeof newJob>[0]) =>
-    Array.from({ length: many }, () => newJob({ ownerId: 'crowd', ...over }));
-  await acceptJobs(client, jobs({ runAt: ahead, expiresAt: new Date(Date.now() + 7_200_000) }), LIFE);
-  await acceptJobs(client, jobs({ type: 'test.ended' }), LIFE);
+    UPDATE dispatch SET gate = NULL, look_again_at = clock_timestamp() + interval '1 hour'
+    WHERE job_id IN (${sent.jobId}::uuid, ${claimed.jobId}::uuid)`;
+  const members = claimed.units.map(({ taskId }) => ({ taskId, nonce: randomUUID() }));
+  await claimTasks(client, members, randomUUID(), 7_200_000);
+  const [runAt, expiresAt] = [1, 2].map((hours) => new Date(Date.now() + hours * 3_600_000)) as [Date, Date];
+  await acceptJobs(client, [...jobs({ runAt, expiresAt }), ...jobs({ runAt, type: 'test.ended' })], LIFE);
   await client.$executeRaw`
     WITH j AS (
       UPDATE jobs SET status = 'completed', outcome = 'completed', finished_at = now(), tasks_completed = 1, progress = 100, progress_sum = 100
@@ -298,8 +301,6 @@ async function growBy(many: number): Promise<void> {
     INSERT INTO deliveries (id, kind, owner_id, recipient, event, data, status, look_again_at, ended_at)
     SELECT gen_random_uuid(), 'mail', 'crowd', 'a@b.test', 'job.completed', '{}', 'delivered', NULL, now()
     FROM generate_series(1, ${many})`;
-  // Who comes first finds entries of the index whose rows have moved on; whoever comes later passes over them.
-  await untilNextDue(database.main, 1000);
   const { scheduleId } = await schedulesOf(client)
     .create({}, 'crowd')
     .then((made) => made as { scheduleId: string });

@@ -4,7 +4,8 @@ import { Client } from 'pg';
  * Plans are kept, and always go by the indexes: kept plans outlive the hour in which a table was small. A statement ends
  * before we stop waiting for it, so that nothing is committed later that nobody knows of.
  */
-const OPTIONS = '-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off -c enable_mergejoin=off -c statement_timeout=14000';
+const OPTIONS =
+  '-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off -c enable_mergejoin=off -c statement_timeout=14000';
 /** Statements with a name; all of ours are constant texts and far fewer. */
 const MOST_NAMES = 300;
 
