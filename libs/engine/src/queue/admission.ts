@@ -1,5 +1,4 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { nextWindow } from '@app/core';
 import { CONFIG } from '@app/platform/config/config.module.js';
 import type { Config } from '@app/platform/config/config.js';
 import { type Logger, LOGGER } from '@app/platform/observability/logger.js';
@@ -22,6 +21,9 @@ interface Pass {
 }
 const NOTHING: Pass = { admitted: 0, more: false, waiting: false };
 const FULL: Pass = { admitted: 0, more: false, waiting: true };
+
+/** How often a queue without room is noted. */
+const NOTE_MS = 1000;
 
 /** How long a process admits without a break where there are workers that are unlike it. */
 const TERM_MS = 1000;
@@ -109,10 +111,10 @@ function isIdle({ held, paused, window, slots, backlogged }: QueueState): boolea
   return !(held && !paused) && window === slots && !backlogged;
 }
 
-/** Whether tasks wait for room in a queue, none has come, and a pass would note what the last one did. */
-function isFull(queue: QueueState, waiting: number): boolean {
-  const { window, backlogged, held, paused } = queue;
-  return (
-    held && !paused && backlogged && waiting >= window && nextWindow(window, { ...queue, waiting }) === window
-  );
+/**
+ * Whether tasks wait for room in a queue, none has come, and a pass would note what the last one did, a moment ago: the
+ * rate at which tasks are admitted falls meanwhile. A window as narrow as the slots of its workers stays as it is.
+ */
+function isFull({ held, paused, window, slots, backlogged, ageMs }: QueueState, waiting: number): boolean {
+  return held && !paused && backlogged && window === slots && waiting >= window && ageMs < NOTE_MS;
 }
