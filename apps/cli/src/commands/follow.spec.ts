@@ -58,15 +58,15 @@ async function close(): Promise<void> {
 async function watch({
   words = ['watch', ID],
   tty = false,
-  interruptAfter,
+  interrupted = false,
   heard = [],
-}: { words?: string[]; tty?: boolean; interruptAfter?: number; heard?: string[] } = {}) {
+}: { words?: string[]; tty?: boolean; interrupted?: boolean; heard?: string[] } = {}) {
   const stdout = Object.assign(new PassThrough(), tty ? { isTTY: true, columns: 100 } : {});
   stdout.setEncoding('utf8').on('data', (text: string) => heard.push(text));
   const stderr = new PassThrough();
   const onInterrupt = (stop: (exitCode: number) => void) => {
-    const timer = interruptAfter === undefined ? undefined : setTimeout(stop, interruptAfter, 130);
-    return () => clearTimeout(timer);
+    if (interrupted) void eventually(() => expect(heard).not.toEqual([])).then(() => stop(130));
+    return () => {};
   };
   const env = { LONGHAUL_URL: url, LONGHAUL_API_KEY: 'lh_key' };
   const exitCode = await run(words, { stdout, stderr, env, onInterrupt, devFile: '/nowhere/dev.json' });
@@ -109,7 +109,7 @@ describe('a job that ends', () => {
 
 test('an interrupted watch leaves the job running and the terminal in order', async () => {
   states = [ACTIVE];
-  const { exitCode, out, err } = await watch({ tty: true, interruptAfter: 150 });
+  const { exitCode, out, err } = await watch({ tty: true, interrupted: true });
   expect(exitCode).toBe(130);
   expect(err).toMatch(/^Job \S+ goes on: `npm run cli -- watch \S+` .* `npm run cli -- cancel \S+` .*\n$/);
   expect(out.lastIndexOf('\u001b[?25h')).toBeGreaterThan(out.lastIndexOf('\u001b[?25l'));
