@@ -52,11 +52,12 @@ export async function findHolders(
     ), gone AS (
       DELETE FROM dedupe_keys d USING (
         SELECT d.scope, d.key, d.job_id FROM m JOIN dedupe_keys d ON d.scope = m.scope AND d.key = m.key AND d.job_id = m.job_id
-        WHERE NOT EXISTS (SELECT FROM jobs WHERE jobs.id = m.job_id)
+        WHERE (SELECT jobs.id FROM jobs WHERE jobs.id = m.job_id) IS NULL
         ORDER BY d.scope, d.key FOR UPDATE OF d SKIP LOCKED
       ) g
       WHERE d.scope = g.scope AND d.key = g.key AND d.job_id = g.job_id
     )
-    SELECT m.scope, m.key, m.job_id::text AS job_id FROM m JOIN jobs j ON j.id = m.job_id
+    SELECT m.scope, m.key, j.id::text AS job_id
+    FROM m CROSS JOIN LATERAL (SELECT id, finished_at FROM jobs WHERE jobs.id = m.job_id OFFSET 0) j
     WHERE j.finished_at IS NULL`;
 }

@@ -37,8 +37,9 @@ export async function noteLateStarts(
         FROM judged g WHERE x.schedule_id = g.schedule_id AND x.slot = g.slot AND x.check_at IS NOT NULL
         RETURNING x.schedule_id, x.slot, x.job_id, g.late, g.finished_at
       ), told AS (
-        UPDATE jobs j SET version = j.version + 1 FROM noted n WHERE j.id = n.job_id AND n.late AND j.finished_at IS NULL
-        RETURNING j.id, j.generation, j.version
+        UPDATE jobs SET version = version + 1
+        WHERE id = ANY(ARRAY(SELECT job_id FROM noted WHERE late)) AND finished_at IS NULL
+        RETURNING id, generation, version
       ), e AS (
         INSERT INTO job_events (job_id, generation, version, kind, actor) SELECT id, generation, version, 'job.late', 'schedules' FROM told
       ), o AS (${lateNotices(Prisma.raw('noted'))})

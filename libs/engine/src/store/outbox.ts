@@ -14,10 +14,9 @@ export const openNotices = (ended: Prisma.Sql) => Prisma.sql`
   SELECT e.id, e.generation, e.owner_id, e.type, e.status, CASE WHEN e.status = 'failed' THEN e.error END, e.labels,
     CASE WHEN e.notify->'on' ? e.status THEN e.notify END, e.finished_at
   FROM (SELECT * FROM ${ended}) e
-  WHERE e.notify->'on' ? e.status OR (
-    -- Not EXISTS: for that Postgres may gather the webhooks of all owners first.
-    SELECT true FROM webhooks w WHERE w.owner_id = e.owner_id AND w.disabled_at IS NULL
-      AND 'job.' || e.status = ANY(w.events) AND (w.types = '{}' OR e.type = ANY(w.types)) LIMIT 1)`;
+  WHERE e.notify->'on' ? e.status OR EXISTS (
+    SELECT FROM webhooks w WHERE w.owner_id = e.owner_id AND w.disabled_at IS NULL
+      AND 'job.' || e.status = ANY(w.events) AND (w.types = '{}' OR e.type = ANY(w.types)))`;
 
 /**
  * Part of the statement that notes late beginnings: notes those that a webhook of their owner is to be told of. Nobody is
@@ -29,9 +28,9 @@ export const lateNotices = (noted: Prisma.Sql) => Prisma.sql`
   SELECT j.id, j.generation, j.owner_id, j.type, 'late', true,
     jsonb_build_object('scheduleId', n.schedule_id, 'slot', n.slot), j.labels
   FROM ${noted} n JOIN jobs j ON j.id = n.job_id
-  WHERE n.late AND (
-    SELECT true FROM webhooks w WHERE w.owner_id = j.owner_id AND w.disabled_at IS NULL
-      AND 'job.late' = ANY(w.events) AND (w.types = '{}' OR j.type = ANY(w.types)) LIMIT 1)
+  WHERE n.late AND EXISTS (
+    SELECT FROM webhooks w WHERE w.owner_id = j.owner_id AND w.disabled_at IS NULL
+      AND 'job.late' = ANY(w.events) AND (w.types = '{}' OR j.type = ANY(w.types)))
   ON CONFLICT DO NOTHING`;
 
 /** The event of a mail that tells of several ends. */
