@@ -30,7 +30,7 @@ const base = {
 };
 
 export default {
-  // The files wait more than they compute: two at a time on two cores take 6 minutes where one at a time took 11.
+  // The files wait more than they compute: two at a time on two cores take little more than half of the time of one.
   maxWorkers: 2,
   testTimeout: 30_000,
   testSequencer: '<rootDir>/test/support/sequencer.mjs',

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import { z } from 'zod';
 import { JobType, type TaskContext, type TaskView } from '@app/core';
 import { DemoWait } from '../../apps/service/src/job-types/demo-wait.job.js';
-import { compileService } from '../faults/harness/compile.js';
+import { compileService } from '../support/compile-service.js';
 import type { EffectLine } from '../faults/job-types/effects.js';
 import { FaultResume } from '../faults/job-types/resume.job.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { compileService } from './harness/compile.js';
+import { compileService } from '../support/compile-service.js';
 import { Random } from './harness/random.js';
 import { Servers } from './harness/servers.js';
 import { runScenario, abandonRunning } from './run-scenario.js';

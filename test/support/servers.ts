@@ -5,7 +5,7 @@ import { withDatabase } from '../../scripts/db/database.js';
 import { migrate } from '../../scripts/db/migrate.js';
 import { startPostgres } from '../../scripts/local/postgres.js';
 import { startRedis } from '../../scripts/local/redis.js';
-import { compileService } from '../faults/harness/compile.js';
+import { compileService } from './compile-service.js';
 
 // The servers of one test run, in a process of their own, and the service as it is compiled for the run. They live as
 // long as its standard input is open: when Jest ends, however it ends, the system closes it, and nothing stays behind.

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from '@jest/globals';
 import type { Job } from '@app/core';
-import { compileService } from '../../faults/harness/compile.js';
+import { compileService } from '../../support/compile-service.js';
 import { createTestDatabase } from '../../support/database.js';
 import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
 import { eventually } from '../../support/eventually.js';

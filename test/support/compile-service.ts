@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { transform } from '@swc/core';
-import { repositoryRoot } from '../../../scripts/local/paths.js';
+import { repositoryRoot } from '../../scripts/local/paths.js';
 
 const SOURCES = [
   'libs',
@@ -13,7 +13,7 @@ const SOURCES = [
 const TESTS = /\.(spec|int-spec|e2e-spec|d)\.ts$/;
 
 /**
- * Compiles the service and the job types of this folder, once for a run: a worker that is killed every two seconds
+ * Compiles the service and the job types of the fault runs, once for a run: a worker that is killed every two seconds
  * must be back within one, and from the sources it takes five. Answers the file to start.
  * @param more files and folders that are compiled too
  */
