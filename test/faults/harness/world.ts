@@ -143,6 +143,14 @@ export class World {
     return onDatabase(this.databaseUrl(), async (client) => (await client.query<T>(sql)).rows);
   }
 
+  /** The workers that run tasks now. */
+  async busyWorkers(): Promise<Service[]> {
+    const rows = await this.query<{ pid: number }>(
+      `SELECT DISTINCT w.pid FROM tasks t JOIN workers w ON w.id = t.worker WHERE t.status = 'active'`,
+    );
+    return this.services.workers.filter(({ pid }) => rows.some((row) => row.pid === pid));
+  }
+
   /** Waits until so many tasks run. */
   async untilActive(count: number, boundMs = 60_000): Promise<void> {
     const end = Date.now() + boundMs;

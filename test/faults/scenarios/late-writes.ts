@@ -16,14 +16,15 @@ export const lateWrites: Scenario = {
   environment: { MAX_CONCURRENT_TASKS: '6' },
   boundMs: 60_000,
   async run(world) {
-    const { load, services, random } = world;
+    const { load, random } = world;
     for (let round = 0; round < 3; round++) {
       const jobs = [{ type: 'fault.work', payload: { durationMs: RUN_MS }, numTask: 10 }];
       await load.run({ jobs, atOnce: 1 });
       await world.untilActive(10);
       await delay(RUN_MS - 1000);
-      const victim = random.pick(services.workers);
-      if (!victim) throw new Error('No worker is there to be slowed down.');
+      // One that runs nothing would write nothing.
+      const victim = random.pick(await world.busyWorkers());
+      if (!victim) throw new Error('No worker runs anything that could come late.');
       world.fault(`the way from ${victim.name} to Postgres is slow`);
       victim.postgres.delayMs = LATE_MS;
       await delay(1500);
