@@ -92,7 +92,7 @@ describe('a role (feature 1)', () => {
   });
 
   test('of an api accepts jobs and never executes them; a task worker does, and serves no jobs', async () => {
-    const api = await start('api');
+    const api = await start('api', { LEASE: '2s' });
     const alice = await apiUser(api, 'alice');
     const job = await alice.submit({ type: 'demo.wait', payload: { durationMs: 10 } });
     // Longer than a sweep, a lease and the first look at an unclaimed task.
