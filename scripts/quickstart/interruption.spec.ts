@@ -43,5 +43,5 @@ test('an end that does not come is not waited for after the deadline', async () 
   child.kill('SIGINT');
   expect(await once(child, 'close')).toEqual([null, 'SIGINT']);
   expect(said.trim().split('\n').slice(1)).toEqual(['', 'Stopping.', 'Something does not end: leaving it.']);
-  expect(await poll(async () => !(await isAlive(sleeper)), { timeout: 5000 })).toBe(true);
+  expect(await poll(async () => !(await isAlive(sleeper)), { timeout: 20_000 })).toBe(true);
 });

@@ -87,8 +87,8 @@ async function hold({ forMs, gate: name, ignores }: Knobs, signal: AbortSignal):
   signal.throwIfAborted();
 }
 
-/** Waits long between two attempts. */
-@JobType({ name: 'case.patient', payload: Knobs, backoff: { kind: 'fixed', base: '600ms', cap: '600ms' } })
+/** Waits between two attempts for longer than any test lasts. */
+@JobType({ name: 'case.patient', payload: Knobs, backoff: { kind: 'fixed', base: '1h', cap: '1h' } })
 export class Patient extends Work {}
 
 /** May not take longer than a moment. */
@@ -102,15 +102,19 @@ export class Patient extends Work {}
 })
 export class Timed extends Work {}
 
-const Plan = z.object({ count: z.int(), pauseMs: z.int().default(0) });
+const Plan = z.object({ count: z.int(), gate: z.string().optional() });
 
-/** Plans its tasks with pauses, so that the first of them end long before the last are there. */
+/** Plans its tasks, and waits at its gate with the last of them, so that the first end before the last are there. */
 @JobType({ name: 'case.plan', payload: Plan })
 export class Planned extends Work {
-  async *plan({ payload }: JobView<z.infer<typeof Plan>>) {
+  async *plan({ payload }: JobView<z.infer<typeof Plan>>, ctx: Pick<TaskContext, 'checkpoint'>) {
     for (let nth = 0; nth < payload.count; nth++) {
+      if (payload.gate !== undefined && nth === payload.count - 1) {
+        // With what it has planned so far.
+        await ctx.checkpoint(nth);
+        await gate(payload.gate).passed;
+      }
       yield { key: `part-${nth}`, payload: Knobs.parse({ forMs: 1 }) };
-      if (nth % 100 === 99) await delay(payload.pauseMs);
     }
   }
 }
@@ -120,6 +124,26 @@ export const CASE_TYPES = [Work, Patient, Timed, Planned];
 /** Asks the database itself. */
 export function sql<R = Record<string, unknown>>(url: string, text: string, ...values: unknown[]) {
   return onDatabase(url, async (client) => (await client.query(text, values)).rows as R[]);
+}
+
+/** Lets the time come that a job waits for, be it that of its begin or of its next attempt. */
+export async function comeDue(url: string, jobId: string): Promise<void> {
+  await sql(url, 'UPDATE jobs SET run_at = now() WHERE id = $1::uuid AND run_at IS NOT NULL', jobId);
+  await sql(url, 'UPDATE dispatch SET look_again_at = now() WHERE job_id = $1::uuid', jobId);
+}
+
+/** Makes the attempts of a job that are yet to begin others than those that run, such as quick ones. */
+export async function changePayload(url: string, jobId: string, more: object): Promise<void> {
+  for (const [table, id] of [
+    ['jobs', 'id'],
+    ['task_inputs', 'job_id'],
+  ])
+    await sql(
+      url,
+      `UPDATE ${table} SET payload = payload || $2::jsonb WHERE ${id} = $1::uuid AND jsonb_typeof(payload) = 'object'`,
+      jobId,
+      JSON.stringify(more),
+    );
 }
 
 /** The states of a job as its ledger has them, oldest first. */

@@ -10,9 +10,9 @@ import { ALICE, startEngine, type TestEngine } from '../support/engine.js';
 import { eventually } from '../support/eventually.js';
 import { testRedis } from '../support/redis.js';
 import { serviceEnvironment, startService, type TestService } from '../support/service.js';
-import { ledgerOf, sql } from './probe.js';
+import { changePayload, ledgerOf, sql } from './probe.js';
 
-jest.setTimeout(60_000);
+jest.setTimeout(120_000);
 const PATIENCE = { timeout: 40_000 };
 const HOUR = 3_600_000;
 
@@ -39,8 +39,8 @@ beforeAll(async () => {
         CATALOG_URL: catalog.url,
         CATALOG_TIMEOUT: '60s',
         MAX_CONCURRENT_TASKS: '8',
-        SHUTDOWN_GRACE: '10s',
-        LEASE: '2s',
+        SHUTDOWN_GRACE: '20s',
+        LEASE: '3s',
         ...more,
       },
     );
@@ -111,8 +111,11 @@ describe('of two workers', () => {
   }, 60_000);
 
   test('C13: one that was frozen until another had done its task changes nothing when it goes on (feature 49)', async () => {
-    const job = await submit({ durationMs: 2500, ignoreSignal: true }, { catalog: { name: 'once' } });
+    // Long enough to be frozen in, and quick when it is done again.
+    const payload = { durationMs: 7000, steps: 1, ignoreSignal: true };
+    const job = await submit(payload, { catalog: { name: 'once' } });
     const frozen = await holderOf(job);
+    await changePayload(database.url, job.jobId, { durationMs: 0 });
     await freeze(frozen);
     const done = await ended(job);
     expect(done.status).toBe('completed');
@@ -124,10 +127,10 @@ describe('of two workers', () => {
     expect(await tasksOf(job.jobId)).toEqual(before);
     expect(await ledgerOf(database.url, job.jobId)).toEqual(['queued', 'active', 'finalizing', 'completed']);
     expect(posts(job.jobId)).toHaveLength(1);
-  }, 60_000);
+  });
 
   test('C63, C65: one that is told to stop keeps its lease to the end of its task, writes the result, and exits with 0', async () => {
-    const job = await submit({ durationMs: 3500, steps: 50 });
+    const job = await submit({ durationMs: 5000, steps: 50 });
     const stopping = await holderOf(job);
     postgres.delayMs = 60;
     expect(await stopping.stop()).toBe(0);
@@ -137,7 +140,7 @@ describe('of two workers', () => {
     expect(await tasksOf(job.jobId)).toMatchObject([{ attempt: 1 }]);
     expect(await ledgerOf(database.url, job.jobId)).toEqual(['queued', 'active', 'completed']);
     expect(stopping.log.join('\n')).not.toMatch(/closed|P1017|after calling end/i);
-  }, 60_000);
+  });
 });
 
 describe('a worker that is killed', () => {
@@ -145,16 +148,13 @@ describe('a worker that is killed', () => {
   const samples: Job[] = [];
   let replay: unknown;
   beforeAll(async () => {
-    const [killed = await start('task-worker'), ...others] = alive();
-    await Promise.all(others.map((service) => service.stop()));
-    finalizing = await submit(
-      { durationMs: 0 },
-      { runAt: new Date(Date.now() + 50), catalog: { name: 'x' } },
-    );
+    await Promise.all(alive().map((service) => service.stop()));
+    finalizing = await submit({ durationMs: 0 }, { catalog: { name: 'x' } });
     catalog.script({ mode: 'hang', match: { method: 'POST', id: finalizing.jobId } });
+    const killed = await start('task-worker');
     canceled = await submit({ durationMs: HOUR, ignoreSignal: true });
     doomed = await submit({ durationMs: HOUR, ignoreSignal: true }, { attempts: 1 });
-    const tasks = [0, 0, 2500, 2500, 2500].map((durationMs) => ({ payload: { durationMs, steps: 5 } }));
+    const tasks = [0, 0, HOUR, HOUR, HOUR].map((durationMs) => ({ payload: { durationMs, steps: 5 } }));
     shared = await submit({}, { tasks });
     await Promise.all([holderOf(canceled), holderOf(doomed)]);
     await eventually(async () => {
@@ -164,6 +164,7 @@ describe('a worker that is killed', () => {
     expect(await api.jobs.cancel('alice', canceled.jobId, { actor: 'test' })).toMatchObject({
       kind: 'canceled',
     });
+    await changePayload(database.url, shared.jobId, { durationMs: 300 });
     await killed.stop('SIGKILL');
     await start('task-worker');
     // Another worker's word for a task that is done already.
@@ -202,19 +203,20 @@ describe('a worker that is killed', () => {
     expect(await ledgerOf(database.url, canceled?.jobId ?? '')).toEqual(['queued', 'active', 'canceled']);
     // A job beside it with its only attempt gone has failed by now, so the turn of both has come.
     expect(await ended(doomed as Job)).toMatchObject({ status: 'failed', error: { code: 'crashed' } });
-  }, 60_000);
+  });
 
   test('C32: is followed by another when its turn at the Catalog is over, which posts the same with the same key', async () => {
     const { jobId } = finalizing as Job;
     expect((await ended(finalizing as Job)).status).toBe('completed');
     expect(posts(jobId)).toHaveLength(2);
     expect(new Set(posts(jobId).map((call) => `${call.idempotencyKey} ${call.body}`)).size).toBe(1);
-  }, 60_000);
+  });
 });
 
 describe('a process that is told to stop', () => {
   test('C68: ends with 0 when it is idle and Redis is away, and at once with 130 when it is told twice', async () => {
-    await start('task-worker');
+    // For the task that does not stop it would wait this long.
+    await start('task-worker', { SHUTDOWN_GRACE: '50s' });
     const job = await submit({ durationMs: HOUR, ignoreSignal: true });
     const busy = await holderOf(job);
     const idle = alive().find((service) => service !== busy);
@@ -224,7 +226,7 @@ describe('a process that is told to stop', () => {
     await eventually(() => expect(busy.log.join('\n')).toContain('longhaul stops'), PATIENCE);
     const told = performance.now();
     expect(await busy.stop()).toBe(130);
-    expect(performance.now() - told).toBeLessThan(5000);
+    expect(performance.now() - told).toBeLessThan(15_000);
     redis.heal();
   });
 });

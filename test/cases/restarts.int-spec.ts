@@ -1,7 +1,7 @@
 import { copyFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { EventEmitter, once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { z } from 'zod';
 import { JobType, type TaskContext, type TaskView } from '@app/core';
@@ -14,15 +14,22 @@ import { ALICE, startEngine, type TestEngine } from '../support/engine.js';
 import { eventually } from '../support/eventually.js';
 import { type TestRedis, testRedis } from '../support/redis.js';
 import { SERVICE, serviceEnvironment, startService, type TestService } from '../support/service.js';
-import { ledgerOf, sql } from './probe.js';
+import { changePayload, ledgerOf, sql } from './probe.js';
 
-jest.setTimeout(90_000);
+jest.setTimeout(120_000);
 const PATIENCE = { timeout: 40_000 };
 
 /** Executions of the task below, one for each call: the step with which it began. */
 const begun: number[] = [];
 let atOnce = 0;
 let mostAtOnce = 0;
+
+/** How many steps may be taken by now; who wants to take more waits. */
+const allowed = { steps: 0, more: new EventEmitter() };
+function allow(steps: number): void {
+  allowed.steps = steps;
+  allowed.more.emit('more');
+}
 
 /** Takes 60 steps of which it saves each, and fails once, of itself, at the tenth. */
 @JobType({
@@ -39,7 +46,7 @@ class Steps {
     mostAtOnce = Math.max(mostAtOnce, ++atOnce);
     try {
       for (let step = first; step < 60; step++) {
-        await delay(60, undefined, { signal });
+        while (step >= allowed.steps) await once(allowed.more, 'more', { signal });
         if (step === 10 && attempt === 1) throw new Error('broken once');
         await ctx.checkpoint(step + 1);
         progress(((step + 1) / 60) * 100);
@@ -94,6 +101,7 @@ const startProcess = async () => {
   const environment = serviceEnvironment(database.url, redis, {
     SERVICE_TYPE: 'task-worker',
     SHUTDOWN_GRACE: '1s',
+    LEASE: '15s',
   });
   const service = await startService(environment, 'built');
   services.push(service);
@@ -105,7 +113,7 @@ describe('SIGTERM of a worker (feature 31)', () => {
     const effects = join(folder, 'effects.jsonl');
     const stopping = await startProcess();
     const { job: resumable } = await api.jobs.submit(
-      { type: 'fault.resume', payload: { marker: 'a', effects, steps: 40, stepMs: 100 } },
+      { type: 'fault.resume', payload: { marker: 'a', effects, steps: 40, stepMs: 300 } },
       ALICE,
     );
     const wait = { type: 'demo.wait', payload: { durationMs: 60_000, steps: 600 } };
@@ -115,6 +123,7 @@ describe('SIGTERM of a worker (feature 31)', () => {
       expect((await taskOf(resumable.jobId))?.progress).toBeGreaterThan(10);
       for (const job of [once, twice]) expect((await taskOf(job.jobId))?.status).toBe('active');
     }, PATIENCE);
+    await changePayload(database.url, resumable.jobId, { stepMs: 20 });
     const started = (await api.jobs.find('alice', resumable.jobId))?.startedAt;
     expect(await stopping.stop()).toBe(0);
 
@@ -164,14 +173,15 @@ test('C66: four rolling restarts neither fail nor cancel a resumable job, and co
       databaseUrl: database.url,
       redis,
       jobTypes: [Steps],
-      env: { SHUTDOWN_GRACE: '100ms', SWEEP_INTERVAL: '20ms', MAX_CONCURRENT_TASKS: '1' },
+      env: { SHUTDOWN_GRACE: '100ms', SWEEP_INTERVAL: '20ms', MAX_CONCURRENT_TASKS: '1', LEASE: '15s' },
     });
   await Promise.all(services.map((service) => service.stop()));
   let worker = await start();
   const { job } = await api.jobs.submit({ type: 'case.steps' }, ALICE);
   for (let restart = 1; restart <= 4; restart++) {
-    // Longer than the grace each time, and past its own failure before the second one.
+    // Past its own failure before the second one, and each time it would wait longer than the grace.
     const before = 11 * restart;
+    allow(before);
     await eventually(
       async () =>
         expect((await taskOf(job.jobId))?.progress).toBeGreaterThanOrEqual(Math.floor((before / 60) * 100)),
@@ -182,6 +192,7 @@ test('C66: four rolling restarts neither fail nor cancel a resumable job, and co
     worker = next;
     expect(await api.jobs.find('alice', job.jobId)).toMatchObject({ status: 'active', error: null });
   }
+  allow(60);
   const ended = await api.ended(job.jobId, undefined, PATIENCE);
   // One attempt was its own failure and one its success; the restarts are none.
   expect(ended).toMatchObject({ status: 'completed', result: { attempt: 2 } });

@@ -7,7 +7,9 @@ import { eventually } from '../support/eventually.js';
 import { type TestRedis, testRedis } from '../support/redis.js';
 import { CASE_TYPES, runsOf, sql } from './probe.js';
 
-jest.setTimeout(60_000);
+jest.setTimeout(120_000);
+const PATIENCE = { timeout: 40_000 };
+
 let database: TestDatabase;
 let redis: TestRedis;
 let api: TestEngine;
@@ -18,7 +20,7 @@ const boot = (executes = true) =>
     redis,
     jobTypes: CASE_TYPES,
     executes,
-    env: { SCHEDULE_MIN_INTERVAL: '1s', LEASE: '2s' },
+    env: { SCHEDULE_MIN_INTERVAL: '1s', LEASE: '6s' },
   });
 const job = { type: 'case.work', payload: {} };
 const ledger = async (scheduleId: string) =>
@@ -47,7 +49,7 @@ test('C36: when everybody was away for half an hour there is one catch-up run, t
     const found = await ledger(scheduleId);
     expect(found).toHaveLength(2);
     return found;
-  });
+  }, PATIENCE);
   expect([merged?.outcome, merged?.count, fired?.outcome]).toEqual(['merged', 6, 'fired']);
   await api.ended(fired?.jobId ?? '');
   const next = (await schedules.find(ALICE.ownerId, scheduleId))?.next[0];
@@ -63,12 +65,15 @@ test('C69: however often processes stop and start, a schedule keeps its rate, an
   for (let nth = 0; nth < 4; nth++) {
     const workers = await Promise.all([boot(), boot()]);
     api.app.get(SchedulePoke).poke();
-    await eventually(async () => expect((await ledger(scheduleId)).length).toBeGreaterThan(nth));
+    await eventually(async () => expect((await ledger(scheduleId)).length).toBeGreaterThan(nth), PATIENCE);
     await Promise.all(workers.map((worker) => worker.stop()));
   }
   const last = await boot();
   const before = (await ledger(scheduleId)).length;
-  await eventually(async () => expect((await ledger(scheduleId)).length).toBeGreaterThanOrEqual(before + 3));
+  await eventually(
+    async () => expect((await ledger(scheduleId)).length).toBeGreaterThanOrEqual(before + 3),
+    PATIENCE,
+  );
   await schedules.remove(ALICE.ownerId, scheduleId, ALICE);
   expect(await sql(database.url, `SELECT id FROM schedules`)).toEqual([]);
   const jobs = await sql<{ id: string; slot: Date }>(
@@ -86,7 +91,7 @@ test('C69: however often processes stop and start, a schedule keeps its rate, an
   expect(rows.reduce((sum, { count }) => sum + count, 0)).toBe(seconds);
   expect(rows.filter((row) => row.jobs !== (row.outcome === 'fired' ? 1 : 0))).toEqual([]);
   expect(new Set(jobs.map(({ slot }) => slot.getTime())).size).toBe(jobs.length);
-  await api.ended(delayed.jobId);
+  await api.ended(delayed.jobId, undefined, PATIENCE);
   expect(runsOf(delayed.jobId)).toHaveLength(1);
   await last.stop();
 });

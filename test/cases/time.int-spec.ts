@@ -26,7 +26,7 @@ beforeAll(async () => {
     databaseUrl: database.url,
     redis: testRedis(),
     jobTypes: [...CASE_TYPES, Slow],
-    env: { LEASE: '3s' },
+    env: { LEASE: '6s' },
   });
 });
 afterAll(async () => {

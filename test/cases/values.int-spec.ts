@@ -68,7 +68,13 @@ beforeAll(async () => {
     databaseUrl: database.url,
     redis: testRedis(),
     jobTypes: [Odd],
-    env: { SMTP_URL: sink.url, MAIL_FROM: 'jobs@longhaul.example', NOTICE_RETRY: '10ms', MAIL_RATE: '100' },
+    env: {
+      LEASE: '6s',
+      SMTP_URL: sink.url,
+      MAIL_FROM: 'jobs@longhaul.example',
+      NOTICE_RETRY: '10ms',
+      MAIL_RATE: '100',
+    },
   });
 });
 afterAll(async () => {

@@ -36,7 +36,7 @@ beforeAll(async () => {
     npm(image, ['ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--prefer-offline']),
   ]);
   database = absentDatabase();
-}, 240_000);
+}, 600_000);
 afterAll(async () => {
   service?.kill('SIGKILL');
   await database?.drop();
@@ -93,4 +93,4 @@ test('migrates a database and serves, with production packages only', async () =
   expect((await fetch(`${url}/docs`)).status).toBe(200);
   service.kill('SIGTERM');
   expect(await once(service, 'exit')).toEqual([0, null]);
-}, 60_000);
+}, 180_000);

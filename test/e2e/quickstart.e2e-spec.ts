@@ -13,7 +13,7 @@ import { eventually } from '../support/eventually.js';
 const MAIN = ['--import', '@swc-node/register/esm-register', 'scripts/quickstart/main.ts'];
 const LAST_LINE =
   /^completed: \d{4} files, \d+\.\d MB \(\d{7} bytes\), in \d+\.\d seconds; catalog record rxjs-\d+\.\d+\.\d+$/;
-const A_RUN_MS = 120_000;
+const A_RUN_MS = 240_000;
 
 interface Run {
   process: ChildProcess;
@@ -35,7 +35,7 @@ afterEach(async () => {
     process.kill('SIGTERM');
     await exited;
   }
-}, 30_000);
+}, 120_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 function quickstart(...args: string[]): Run {
@@ -112,8 +112,9 @@ describe('the quickstart', () => {
       const run = quickstart('--exit');
       await says(run, /\d\/\d+ tasks {2}active/);
       if (process.platform === 'linux') expect((await processesOfTheFolder()).length).toBeGreaterThan(2);
-      // More than the next tour could wait for.
-      await submit({ type: 'demo.wait', numTask: 50, payload: { durationMs: 60_000 } });
+      // More than the next tour could wait for. Two, for that of the tour may have ended when it is stopped.
+      const long = { type: 'demo.wait', numTask: 50, payload: { durationMs: 3_600_000 } };
+      for (let nth = 0; nth < 2; nth++) await submit(long);
       process.kill(-(run.process.pid ?? 0), 'SIGINT');
       expect(await run.exited).toEqual([null, 'SIGINT']);
       expect(linesOf(run).at(-1)).toBe('Stopping.');
@@ -139,7 +140,7 @@ describe('the quickstart', () => {
 
       expect(await run.exited).toEqual([0, null]);
       expect(run.said).not.toContain('Initialising');
-      expect(run.said).toContain('Canceling 2 jobs that an earlier quickstart left unfinished.\n');
+      expect(run.said).toMatch(/^Canceling [23] jobs that an earlier quickstart left unfinished\.$/m);
       expect(run.said).toMatch(/files\.ingest +100 % +(\d+)\/\1 tasks +completed/);
       expect(run.said).toMatch(/demo\.wait +\d\d % .* canceled/);
       expect(run.said).toContain('Try next: ');

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import type { TaskSummary } from '@app/core';
 import { type ApiUser, apiUser } from '../support/api-client.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -14,6 +14,9 @@ import {
   startService,
   type TestService,
 } from '../support/service.js';
+
+jest.setTimeout(120_000);
+const PATIENCE = { timeout: 40_000 };
 
 // The code that `npm run build` has made, each role in processes of its own.
 let database: TestDatabase;
@@ -40,7 +43,7 @@ async function tasksOf(alice: ApiUser, jobId: string): Promise<TaskSummary[]> {
   return (await alice.get(`/jobs/${jobId}/tasks?limit=200`)).body.tasks;
 }
 
-const hold = { type: 'demo.wait', payload: { durationMs: 60_000, steps: 100 } };
+const hold = { type: 'demo.wait', payload: { durationMs: 3_600_000, steps: 100 } };
 
 describe('a role (feature 1)', () => {
   test.each([
@@ -58,7 +61,7 @@ describe('a role (feature 1)', () => {
       const child = spawnService(serviceEnvironment(database.url, redis, { [name]: value }), 'built');
       let said = '';
       child.stderr?.on('data', (chunk) => (said += String(chunk)));
-      const [code] = await once(child, 'exit');
+      const [code] = await once(child, 'close');
       expect(code).toBe(1);
       expect(said).toContain(name);
       expect(said).toContain(takes);
@@ -89,7 +92,7 @@ describe('a role (feature 1)', () => {
   });
 
   test('of an api accepts jobs and never executes them; a task worker does, and serves no jobs', async () => {
-    const api = await start('api');
+    const api = await start('api', { LEASE: '2s' });
     const alice = await apiUser(api, 'alice');
     const job = await alice.submit({ type: 'demo.wait', payload: { durationMs: 10 } });
     // Longer than a sweep, a lease and the first look at an unclaimed task.
@@ -99,7 +102,7 @@ describe('a role (feature 1)', () => {
       expect(performance.now() - before).toBeGreaterThan(2500);
     });
     const worker = await start('task-worker');
-    expect((await alice.until(job.jobId)).status).toBe('completed');
+    expect((await alice.until(job.jobId, undefined, PATIENCE)).status).toBe('completed');
     expect((await fetch(`${worker.url}/jobs`, { headers: { 'x-api-key': alice.key } })).status).toBe(404);
     expect((await fetch(`${worker.url}/health/live`)).status).toBe(200);
   });
@@ -113,7 +116,7 @@ describe('two task workers', () => {
     await eventually(async () => {
       const tasks = await tasksOf(alice, job.jobId);
       expect(tasks.every((task) => task.status === 'active')).toBe(true);
-    });
+    }, PATIENCE);
     const holders = new Set((await tasksOf(alice, job.jobId)).map((task) => task.worker));
     expect(holders.size).toBe(workers.length);
     const canceled = await alice.send('POST', `/jobs/${job.jobId}/cancel`);
@@ -126,22 +129,24 @@ describe('two task workers', () => {
   });
 
   test('stop with exit code 0, hand their tasks over, and the job completes on the other', async () => {
+    const patient = { SHUTDOWN_GRACE: '20s' };
     const [api, first, second] = await Promise.all([
       start('api'),
-      start('task-worker'),
-      start('task-worker'),
+      start('task-worker', patient),
+      start('task-worker', patient),
     ]);
     const alice = await apiUser(api, 'alice');
     const job = await alice.submit({
       type: 'demo.wait',
       numTask: 8,
-      payload: { durationMs: 1500, steps: 30 },
+      payload: { durationMs: 4000, steps: 30 },
     });
     await eventually(async () => {
-      expect((await tasksOf(alice, job.jobId)).filter((task) => task.status === 'active')).toHaveLength(8);
-    });
+      const running = (await tasksOf(alice, job.jobId)).filter((task) => task.status === 'active');
+      expect(new Set(running.map((task) => task.worker)).size).toBe(2);
+    }, PATIENCE);
     expect(await first.stop()).toBe(0);
-    expect(await alice.until(job.jobId, undefined, { timeout: 20_000 })).toMatchObject({
+    expect(await alice.until(job.jobId, undefined, PATIENCE)).toMatchObject({
       status: 'completed',
     });
     expect(await second.stop()).toBe(0);
@@ -150,9 +155,9 @@ describe('two task workers', () => {
 
 describe('a service that is told to stop', () => {
   test('sends requests away with 503 while its tasks end, and exits 0 with sockets open (feature 36)', async () => {
-    const service = await start('all');
+    const service = await start('all', { SHUTDOWN_GRACE: '20s' });
     const alice = await apiUser(service, 'alice');
-    const job = await alice.submit({ type: 'demo.wait', payload: { durationMs: 1500, steps: 30 } });
+    const job = await alice.submit({ type: 'demo.wait', payload: { durationMs: 5000, steps: 30 } });
     await alice.until(job.jobId, ['active']);
     const idle = connect(Number(new URL(service.url).port), '127.0.0.1');
     await once(idle, 'connect');
@@ -175,7 +180,7 @@ describe('a service that is told to stop', () => {
 
 describe('a service that is killed', () => {
   test('right after its 201 still has the job after a start, and completes it (feature 8)', async () => {
-    const first = await start('all');
+    const first = await start('all', { LEASE: '2s' });
     const alice = await apiUser(first, 'alice');
     const job = await alice.submit({ type: 'demo.wait', numTask: 3, payload: { durationMs: 300 } });
     await first.stop('SIGKILL');
@@ -183,7 +188,7 @@ describe('a service that is killed', () => {
     expect(again.url).toBe(first.url);
     const found = await alice.get(`/jobs/${job.jobId}`);
     expect(found).toMatchObject({ status: 200, body: { jobId: job.jobId } });
-    expect(await alice.until(job.jobId, undefined, { timeout: 20_000 })).toMatchObject({
+    expect(await alice.until(job.jobId, undefined, PATIENCE)).toMatchObject({
       status: 'completed',
       tasks: { total: 3, completed: 3 },
     });

@@ -3,7 +3,7 @@ import { buffer } from 'node:stream/consumers';
 import { addressOf, type FuzzRequest } from './fuzz-request.js';
 
 /** How long an answer may take, in milliseconds. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 30_000;
 
 /** An answer, read to its end. */
 export interface Exchange {

@@ -42,8 +42,8 @@ export class LiveClient {
     this.socket.send(JSON.stringify({ event, data }));
   }
 
-  /** Waits for the first message that fits. */
-  heard(fits: (message: LiveText) => boolean, timeout?: number): Promise<LiveText> {
+  /** Waits for the first message that fits; there may be many megabytes before it. */
+  heard(fits: (message: LiveText) => boolean, timeout = 25_000): Promise<LiveText> {
     return eventually(
       () => {
         const found = this.told.find(fits);
@@ -51,7 +51,7 @@ export class LiveClient {
           throw new Error(`Not heard among ${this.told.length}: ${JSON.stringify(this.told.slice(-5))}`);
         return found;
       },
-      timeout === undefined ? {} : { timeout },
+      { timeout },
     );
   }
 

@@ -14,7 +14,10 @@ export interface TestService {
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
-/** The settings of a service in a test: short leases and intervals, a port of its own. */
+/**
+ * The settings of a service in a test: short intervals, a port of its own, and a lease that a process keeps which stands
+ * still for some seconds. Who waits for the end of one gives a shorter one.
+ */
 export function serviceEnvironment(
   databaseUrl: string,
   redis: { url: string; prefix: string },
@@ -29,7 +32,7 @@ export function serviceEnvironment(
     REDIS_PREFIX: redis.prefix,
     CATALOG_URL: 'http://127.0.0.1:9',
     MAX_CONCURRENT_TASKS: '4',
-    LEASE: '2s',
+    LEASE: '6s',
     SWEEP_INTERVAL: '50ms',
     SYNC_CRON: '* * * * * *',
     SHUTDOWN_GRACE: '4s',

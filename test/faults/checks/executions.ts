@@ -2,7 +2,7 @@ import { type Evidence, groupBy } from '../evidence.js';
 import type { Violation } from './violation.js';
 
 /** How long after a cancel's answer an execution may still begin: it was claimed before, on a busy machine. */
-const LATE_START_MS = 2000;
+const LATE_START_MS = 4000;
 
 /** One call of a handler's `run`, as its file tells it. */
 export interface Execution {

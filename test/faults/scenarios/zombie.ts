@@ -14,7 +14,7 @@ export const zombie: Scenario = {
   async run(world) {
     const { load, services, random } = world;
     for (let round = 0; round < 2; round++) {
-      const long = { type: 'fault.work', payload: { durationMs: 1500 } };
+      const long = { type: 'fault.work', payload: { durationMs: 3000 } };
       const jobs = [...Array.from({ length: 10 }, () => long), ...mixedJobs(5)];
       const running = load.run({ jobs, atOnce: 8 });
       await world.untilActive(8);

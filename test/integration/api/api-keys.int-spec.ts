@@ -105,14 +105,18 @@ describe('/api-keys (feature 2)', () => {
     const revoked = await admin.send('DELETE', `/api-keys/${keyId}`);
     expect([revoked.status, revoked.body.revokedAt]).toEqual([200, expect.any(String)]);
     // Asked all the time, so that nothing is only forgotten because nobody asks.
-    await eventually(async () => expect(await statuses(key)).toEqual([401, 401]), { timeout: 5_000 });
+    // Nobody is believed for longer than 3 s without another look; the rest is for a slow machine.
+    await eventually(async () => expect(await statuses(key)).toEqual([401, 401]));
     expect((await admin.send('DELETE', `/api-keys/${keyId}`)).body).toEqual(revoked.body);
   });
 
   test('input 6: a key holds until it expires', async () => {
-    const { key } = await made({ expiresAt: new Date(Date.now() + 1_500).toISOString() });
-    expect(await statuses(key)).toEqual([200, 200]);
-    await eventually(async () => expect(await statuses(key)).toEqual([401, 401]), { timeout: 5_000 });
+    const expiresAt = Date.now() + 4_000;
+    const { key } = await made({ expiresAt: new Date(expiresAt).toISOString() });
+    const held = await statuses(key);
+    // On a slow machine it may be over before it is answered.
+    if (Date.now() < expiresAt) expect(held).toEqual([200, 200]);
+    await eventually(async () => expect(await statuses(key)).toEqual([401, 401]));
   });
 
   test('input 9: a key is taken from the addresses that it is limited to, and from elsewhere it is 403', async () => {
@@ -214,7 +218,7 @@ describe('the command line', () => {
     const near = ['--owner', 'near-cli', '--scopes', 'jobs:read', '--allowed-cidrs', '10.0.0.0/8, ::1'];
     expect(await statuses((await longhaul('create', ...near)).out.trim())).toEqual([403, 403]);
     expect((await longhaul('list', '--owner', 'near-cli')).out).toContain('  from 10.0.0.0/8,::1  ');
-    await eventually(async () => expect(await statuses(key)).toEqual([401, 401]), { timeout: 5_000 });
+    await eventually(async () => expect(await statuses(key)).toEqual([401, 401]));
   });
 
   test('says what it cannot do, and repeats no key', async () => {

@@ -97,7 +97,7 @@ test('a client generated from the document submits, pages and cancels, and its t
   expect([stdout, count]).toEqual([stdout, '5']);
   const { body } = await alice.get(`/jobs/${jobId}`);
   expect(body).toMatchObject({ status: 'canceled', cancelReceipt: { reason: 'wrong data' } });
-}, 60_000);
+}, 240_000);
 
 /** In a process of its own, which loads it sooner than the one of the tests would. */
 const LINT = `
@@ -115,4 +115,4 @@ test('a linter of OpenAPI documents finds nothing wrong with it', async () => {
   const open = /^warn operation-4xx-response #\/paths\/~1(health~1live|health~1ready|metrics)\/get/;
   const told = JSON.parse(stdout) as string[];
   expect(told.filter((line) => !open.test(line))).toEqual([]);
-}, 30_000);
+}, 120_000);

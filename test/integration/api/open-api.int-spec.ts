@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { loadConfig } from '@app/platform/config/config.js';
@@ -12,6 +12,9 @@ import { createTestDatabase, type TestDatabase } from '../../support/database.js
 import { eventually } from '../../support/eventually.js';
 import { testRedis } from '../../support/redis.js';
 import { serviceEnvironment, startService, type TestService } from '../../support/service.js';
+
+// Every route is asked in many ways.
+jest.setTimeout(120_000);
 
 interface Operation {
   security?: object[];
@@ -108,7 +111,7 @@ describe('the document of the API (feature 5)', () => {
     } finally {
       await app.close();
     }
-  }, 60_000);
+  });
 
   test('has the parameters that are taken, and no others', async () => {
     for (const [name, { parameters = [] }] of guarded()) {
@@ -210,7 +213,7 @@ describe('the document of the API (feature 5)', () => {
     }
     expect(named('Location').toSorted()).toEqual(located.toSorted());
     expect(named('Idempotency-Replayed')).toEqual(['post /jobs 201']);
-  }, 30_000);
+  });
 
   test('has examples that are accepted as they stand', async () => {
     const sent: string[] = [];
@@ -237,7 +240,7 @@ describe('the document of the API (feature 5)', () => {
     expect(new Set(sent)).toEqual(
       new Set(operations.filter(([, { requestBody }]) => requestBody).map(([name]) => name)),
     );
-  }, 30_000);
+  });
 });
 
 /** A job, a schedule or a webhook on which the example of an operation can be tried. */

@@ -1,11 +1,14 @@
 import { request } from 'node:http';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { type Scope, SCOPES } from '@app/platform/auth/api-key.js';
 import { ApiUser, apiUser } from '../../support/api-client.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { testRedis } from '../../support/redis.js';
 import { servedRoutes, type ServedRoute } from '../../support/routes.js';
 import { serviceEnvironment, startService, type TestService } from '../../support/service.js';
+
+// Every route is asked in many ways.
+jest.setTimeout(120_000);
 
 let database: TestDatabase;
 let service: TestService;

@@ -1,9 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { type ApiUser, apiUser } from '../../support/api-client.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { eventually } from '../../support/eventually.js';
 import { testRedis } from '../../support/redis.js';
 import { serviceEnvironment, startService, type TestService } from '../../support/service.js';
+
+jest.setTimeout(60_000);
 
 let database: TestDatabase;
 let service: TestService;
@@ -54,6 +56,21 @@ describe('the list (feature 4)', () => {
   });
 });
 
+/** All the percents that are shown of a job of three tasks, the last of which takes longer than the others. */
+async function watch(lastMs: number): Promise<number[]> {
+  const tasks = [0, 0, lastMs].map((durationMs) => ({ payload: { durationMs, steps: 1 } }));
+  const { jobId } = await alice.submit({ type: 'demo.wait', tasks });
+  const seen: number[] = [];
+  for (let status = 'queued'; status !== 'completed';) {
+    const { body } = await alice.get(`/jobs/${jobId}/progress`);
+    seen.push(body.progress);
+    status = body.status;
+  }
+  expect(seen.toSorted((a, b) => a - b)).toEqual(seen);
+  expect(seen.filter((progress) => progress === 100)).toHaveLength(1);
+  return seen;
+}
+
 describe('one job (feature 5)', () => {
   test('shows state, progress, times and error', async () => {
     const job = await alice.submit({
@@ -73,17 +90,10 @@ describe('one job (feature 5)', () => {
   });
 
   test('shows whole percents, rounded down, that never go back (feature 11)', async () => {
-    const tasks = [0, 0, 400].map((durationMs) => ({ payload: { durationMs, steps: 1 } }));
-    const job = await alice.submit({ type: 'demo.wait', tasks });
-    const seen: number[] = [];
-    for (let status = 'queued'; status !== 'completed';) {
-      const { body } = await alice.get(`/jobs/${job.jobId}/progress`);
-      seen.push(body.progress);
-      status = body.status;
-    }
+    let seen = await watch(400);
+    // Who looks too slowly for that looks at a longer one.
+    for (let lastMs = 800; !seen.includes(66) && lastMs <= 12_800; lastMs *= 2) seen = await watch(lastMs);
     expect(seen).toContain(66);
-    expect(seen.toSorted((a, b) => a - b)).toEqual(seen);
-    expect(seen.filter((progress) => progress === 100)).toHaveLength(1);
   });
 });
 
@@ -130,7 +140,7 @@ describe('cancelling', () => {
     expect(refused.body.type).toBe('urn:longhaul:problem:invalid-transition');
     expect((await alice.get(`/jobs/${done.jobId}`)).body).toEqual(before);
 
-    const canceled = await alice.submit(short);
+    const canceled = await alice.submit(long);
     const first = await alice.send('POST', `/jobs/${canceled.jobId}/cancel`, { reason: 'first' });
     const second = await alice.send('POST', `/jobs/${canceled.jobId}/cancel`, { reason: 'second' });
     expect([first.status, second.status]).toEqual([200, 200]);
@@ -146,8 +156,14 @@ describe('cancelling', () => {
 describe('the service', () => {
   test('tells that it lives and is ready, to anybody', async () => {
     expect((await fetch(`${service.url}/health/live`)).status).toBe(200);
-    const ready = await fetch(`${service.url}/health/ready`);
-    expect(await ready.json()).toEqual({ status: 'ok', postgres: 'ok', redis: 'ok' });
+    // Redis is told as away when it answers late for once.
+    await eventually(async () =>
+      expect(await (await fetch(`${service.url}/health/ready`)).json()).toEqual({
+        status: 'ok',
+        postgres: 'ok',
+        redis: 'ok',
+      }),
+    );
   });
 
   test('shows its measurements, which name the part that they are about (feature 54)', async () => {

@@ -22,7 +22,6 @@ beforeAll(async () => {
         SERVICE_TYPE: 'task-worker',
         WORKER_TAGS: 'moon',
         MAX_CONCURRENT_TASKS: '7',
-        LEASE: '1s',
       }),
     ),
   ]);

@@ -13,7 +13,7 @@ beforeEach(async () => {
 afterEach(() => catalog.stop());
 
 const client = (options: Partial<CatalogClientOptions> = {}) =>
-  new CatalogClient({ url: catalog.url, timeoutMs: 5000, ...options });
+  new CatalogClient({ url: catalog.url, timeoutMs: 20_000, ...options });
 const unknown = (reason: RegExp) => ({ kind: 'unknown', reason: expect.stringMatching(reason) });
 
 /** What the client makes of a refusal with this body. */
@@ -146,7 +146,9 @@ describe('find', () => {
     [{ mode: 'hang' as const }, /no reply within/],
   ])('is unknown on %j', async (fault, reason) => {
     catalog.script(fault);
-    expect(await client({ timeoutMs: 150 }).find('m')).toEqual({ unknown: expect.stringMatching(reason) });
+    // Only what hangs is given up in time.
+    const timeoutMs = 'mode' in fault && fault.mode === 'hang' ? 50 : 20_000;
+    expect(await client({ timeoutMs }).find('m')).toEqual({ unknown: expect.stringMatching(reason) });
   });
 
   it('tells Retry-After', async () => {
@@ -179,9 +181,11 @@ describe('what it says', () => {
   });
 
   it('stays quick on a reply made to slow it down', async () => {
-    const begun = performance.now();
+    // Its own time, whatever else goes on meanwhile.
+    const begun = process.cpuUsage();
     await messageOf('a.'.repeat(30_000));
-    expect(performance.now() - begun).toBeLessThan(1000);
+    const { user, system } = process.cpuUsage(begun);
+    expect((user + system) / 1000).toBeLessThan(1000);
   });
 
   it('refuses a URL or token that cannot work, without repeating it', () => {

@@ -105,14 +105,16 @@ describe('faults', () => {
   });
 
   it('does the work of a slow call even when its caller has left', async () => {
-    catalog.script({ mode: 'reply', delayMs: 60 });
+    catalog.script({ mode: 'reply', delayMs: 1000 });
+    const leaving = new AbortController();
     const impatient = fetch(`${catalog.url}/metadata`, {
       method: 'POST',
       body: recordBody('late'),
-      signal: AbortSignal.timeout(20),
+      signal: leaving.signal,
     });
-    await expect(impatient).rejects.toThrow(/timeout/);
-    expect(catalog.records().size).toBe(0);
+    await whenTrue(() => catalog.requests.length === 1);
+    leaving.abort();
+    await expect(impatient).rejects.toThrow(/abort/);
     await expect(whenTrue(() => catalog.records().has('late'))).resolves.toBe(true);
     expect(catalog.requests[0]).toMatchObject({ status: null, applied: true });
   });
@@ -188,12 +190,12 @@ describe('the log', () => {
   });
 });
 
-/** Polls until the condition holds; it must hold within a second. */
+/** Polls until the condition holds; it must hold within twenty seconds. */
 async function whenTrue(condition: () => boolean): Promise<true> {
-  for (let turn = 0; turn < 200; turn += 1) {
+  for (let turn = 0; turn < 4000; turn += 1) {
     if (condition()) return true;
     // The simulator tells nobody about its progress: look again in a moment.
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  throw new Error('the condition did not come true within a second');
+  throw new Error('the condition did not come true within twenty seconds');
 }

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { Client } from 'pg';
 import { type ApiUser, apiUser } from '../../support/api-client.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
@@ -10,6 +10,8 @@ import { eventually } from '../../support/eventually.js';
 import { listen, LiveClient, upgrade } from '../../support/live-client.js';
 import { testRedis } from '../../support/redis.js';
 import { serviceEnvironment, startService, type TestService } from '../../support/service.js';
+
+jest.setTimeout(60_000);
 
 const ORIGIN = 'https://app.example.com';
 const PLACES = 8;
@@ -157,7 +159,7 @@ describe('the upgrade', () => {
 
   test('a HEAD of a stream opens none', async () => {
     const frank = await apiUser(service, 'frank');
-    const { jobId } = await frank.submit({ type: 'demo.wait', payload: { durationMs: 60_000 } });
+    const { jobId } = await frank.submit({ type: 'demo.wait', payload: { durationMs: 3_600_000 } });
     const headers = { authorization: `Bearer ${frank.key}`, accept: 'text/event-stream' };
     for (let times = 0; times < PLACES; times++)
       for (const path of ['/events', `/jobs/${jobId}/events`]) {
@@ -254,16 +256,17 @@ describe('while it is open', () => {
     await query(`UPDATE api_keys SET expires_at = now() WHERE id = '${idOf(expiring)}'`);
     for (const client of [byTicket, byKey, soon]) expect((await client.closed).code).toBe(4401);
     await stream.text();
-    expect(performance.now() - begun).toBeLessThan(5000);
+    // They are looked at each second or two; the rest is for a slow machine.
+    expect(performance.now() - begun).toBeLessThan(15_000);
     expect(lasting.socket.readyState).toBe(lasting.socket.OPEN);
   });
 
   test('who comes back and reads is told all that was missed, however little may wait', async () => {
     const first = await connect();
-    const { jobId } = await alice.submit({ type: 'demo.wait', payload: { durationMs: 60_000 } });
+    const { jobId } = await alice.submit({ type: 'demo.wait', payload: { durationMs: 3_600_000 } });
     const { id = '' } = await first.status(jobId, 'queued');
     await first.close();
-    const payload = { durationMs: 60_000 };
+    const payload = { durationMs: 3_600_000 };
     const ids = [jobId];
     // More than the system itself holds for who does not read at once.
     for (let at = 0; at < 4; at++)
@@ -277,7 +280,7 @@ describe('while it is open', () => {
     expect(ends).toHaveLength(4 * 9000 + 1);
     const last = await alice.submit({ type: 'demo.wait', payload: { durationMs: 1 } });
     await back.status(last.jobId, 'completed');
-  }, 60_000);
+  }, 180_000);
 
   test('input 88: who never reads is dropped, nobody else notices, and no memory is kept for it', async () => {
     const lazy = await connect();
@@ -290,10 +293,10 @@ describe('while it is open', () => {
       const { jobId } = await alice.submit({
         type: 'demo.wait',
         numTask: 9000,
-        payload: { durationMs: 60_000 },
+        payload: { durationMs: 3_600_000 },
       });
       expect(await alice.send('POST', `/jobs/${jobId}/cancel`)).toMatchObject({ status: 200 });
-      await eager.status(jobId, 'canceled', 20_000);
+      await eager.status(jobId, 'canceled', 60_000);
       ids.push(jobId);
     }
     await eventually(() =>
@@ -305,7 +308,7 @@ describe('while it is open', () => {
       9000,
     );
     expect((await rssOf()) - before).toBeLessThan(150_000_000);
-  }, 60_000);
+  }, 240_000);
 });
 
 /** The status of an upgrade of just this address, which a client would make another of. */

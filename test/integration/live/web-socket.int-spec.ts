@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
 import { type ApiUser, apiUser } from '../../support/api-client.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { listen, type LiveClient, type LiveText } from '../../support/live-client.js';
@@ -11,6 +11,8 @@ let other: TestService;
 let alice: ApiUser;
 let bob: ApiUser;
 const clients: LiveClient[] = [];
+const HOUR = 3_600_000;
+jest.setTimeout(60_000);
 
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -82,7 +84,7 @@ test('feature 10: a client hears of its job in order, every task, progress that 
 
 test('feature 10: the end of a canceled job comes after those of its tasks', async () => {
   const client = await connect(alice);
-  const { jobId } = await alice.submit(work(60_000, { numTask: 6 }));
+  const { jobId } = await alice.submit(work(HOUR, { numTask: 6 }));
   await client.heard(({ event, data }) => event === 'task-update' && data.jobId === jobId);
   await alice.send('POST', `/jobs/${jobId}/cancel`);
   await client.status(jobId, 'canceled');
@@ -141,16 +143,19 @@ test('a filter lets through the events of its jobs and types, and nothing else',
 test('C70 who was away while the job ended is told of the end by another pod, and of each event once', async () => {
   const whole = await connect(alice);
   let client = await connect(alice);
-  const { jobId } = await alice.submit(work(2000, { numTask: 2 }));
+  // Half of it is done soon, and the other half is ended when nobody hears it.
+  const tasks = [0, 0, HOUR, HOUR].map((durationMs) => ({ payload: { durationMs } }));
+  const { jobId } = await alice.submit({ type: 'demo.wait', tasks });
   await client.heard(
-    ({ event, data }) => event === 'job-update' && data.jobId === jobId && data.progress >= 25,
+    ({ event, data }) => event === 'job-update' && data.jobId === jobId && data.progress >= 50,
   );
   const heard: LiveText[] = [...client.told];
   const after = client.lastId;
   await client.close();
-  await whole.status(jobId, 'completed');
+  await alice.send('POST', `/jobs/${jobId}/cancel`);
+  await whole.status(jobId, 'canceled');
   client = await connect(alice, `/?after=${encodeURIComponent(after)}`, other);
-  await client.status(jobId, 'completed');
+  await client.status(jobId, 'canceled');
   heard.push(...client.told);
   const transitions = (told: LiveText[]) =>
     told
@@ -166,7 +171,7 @@ test('C70 who was away while the job ended is told of the end by another pod, an
 });
 
 test('who comes back with an id that is none is told what there is', async () => {
-  const { jobId } = await alice.submit(work(60_000));
+  const { jobId } = await alice.submit(work(HOUR));
   const client = await connect(alice, '/?after=nonsense');
   const snapshot = client.told[0];
   expect(snapshot).toMatchObject({ event: 'snapshot', data: { reason: 'unknown-cursor', complete: true } });

@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { Outbound } from '@app/platform/outbound/outbound.js';
+import { collectGarbage } from '../../support/collect-garbage.js';
+import { eventually } from '../../support/eventually.js';
 import { NameServer } from '../../support/name-server.js';
 import { WebhookReceiver } from '../../support/webhook-receiver.js';
 
@@ -41,6 +43,17 @@ const post = (url: string, timeoutMs = LONG, signal = never) =>
     WEBHOOK_DNS: [names.address],
   }).post(url, '{}', {}, signal);
 const rawUrl = () => `http://127.0.0.1:${(raw.address() as AddressInfo).port}/`;
+
+test('one that never answers is given up in time, however often garbage is collected meanwhile', async () => {
+  receiver.answers.set('/never', () => {});
+  const results: unknown[] = [];
+  const call = post(receiver.url('/never'), 500).then((result) => results.push(result));
+  await eventually(() => {
+    collectGarbage();
+    expect(results).toEqual([{ kind: 'failed', reason: 'timeout' }]);
+  });
+  await call;
+});
 
 test('a receiver that wants to switch protocols has answered so, and keeps nobody waiting', async () => {
   bytes = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n';

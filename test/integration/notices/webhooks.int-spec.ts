@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { Webhook as Verifier } from 'standardwebhooks';
 import { type ApiUser, apiUser } from '../../support/api-client.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
@@ -9,6 +9,9 @@ import { testRedis } from '../../support/redis.js';
 import { serviceEnvironment, startService, type TestService } from '../../support/service.js';
 import { type ReceivedCall, WebhookReceiver } from '../../support/webhook-receiver.js';
 import { sql } from '../../cases/probe.js';
+
+jest.setTimeout(90_000);
+const PATIENCE = { timeout: 30_000 };
 
 let database: TestDatabase;
 let service: TestService;
@@ -26,7 +29,7 @@ beforeAll(async () => {
   service = await startService(
     serviceEnvironment(database.url, testRedis(), {
       NOTICE_RETRY: '10ms',
-      WEBHOOK_TIMEOUT: '2s',
+      WEBHOOK_TIMEOUT: '5s',
       WEBHOOK_ALLOWED_NETWORKS: '127.0.0.1',
       WEBHOOK_DNS: names.address,
       LOG_LEVEL: 'debug',
@@ -57,7 +60,7 @@ const over = (webhookId: string, status: string) =>
     const [delivery] = await log(webhookId);
     expect(delivery).toMatchObject({ status });
     return delivery;
-  });
+  }, PATIENCE);
 const remove = (webhookId: string) => ann.send('DELETE', `/webhooks/${webhookId}`);
 const verify = (secret: string, { body, headers }: ReceivedCall) =>
   new Verifier(secret).verify(body, headers);
@@ -247,10 +250,12 @@ test('input 77: an endless, a huge and a slow answer are cut, and others are tol
   await over(full!.webhookId, 'delivered');
   expect(endless).toBeLessThan(20_000_000);
   await over(slow!.webhookId, 'delivered');
-  await eventually(async () =>
-    expect((await log(silent!.webhookId)).some(({ error }: { error: string }) => error === 'timeout')).toBe(
-      true,
-    ),
+  await eventually(
+    async () =>
+      expect((await log(silent!.webhookId)).some(({ error }: { error: string }) => error === 'timeout')).toBe(
+        true,
+      ),
+    PATIENCE,
   );
   await Promise.all([silent!, slow!, full!, quick!].map(({ webhookId }) => remove(webhookId)));
 });
@@ -269,14 +274,20 @@ test('receivers that switch protocols, more than there are slots, hold up nobody
 });
 
 test('one owner whose receivers are all slow takes no more than a part of the slots', async () => {
-  receiver.answers.set('/held', () => {});
+  let held = 0;
+  let mostHeld = 0;
+  receiver.answers.set('/held', (_nth, reply) => {
+    mostHeld = Math.max(mostHeld, ++held);
+    reply.once('close', () => held--);
+  });
   const slow = await Promise.all(Array.from({ length: 10 }, () => hook('/held')));
   for (const { webhookId } of slow)
     for (let nth = 0; nth < 2; nth++) await ann.send('POST', `/webhooks/${webhookId}/test`);
-  await eventually(() => expect(receiver.to('/held')).toHaveLength(4));
+  await eventually(() => expect(held).toBe(4), PATIENCE);
   const quick = await make({ url: receiver.url('/not-held') }, bob);
   await bob.send('POST', `/webhooks/${quick.webhookId}/test`);
-  await eventually(() => expect(receiver.to('/not-held')).toHaveLength(1));
+  await eventually(() => expect(receiver.to('/not-held')).toHaveLength(1), PATIENCE);
+  expect(mostHeld).toBe(4);
   await Promise.all(slow.map(({ webhookId }) => remove(webhookId)));
   await bob.send('DELETE', `/webhooks/${quick.webhookId}`);
 });

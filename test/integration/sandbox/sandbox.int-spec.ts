@@ -1,9 +1,11 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { Metrics } from '@app/platform/observability/metrics.js';
 import { eventually } from '../../support/eventually.js';
 import { isAlive, PATIENCE, SandboxWorld } from './sandbox-world.js';
 
-jest.setTimeout(60_000);
+jest.setTimeout(90_000);
 
 let world: SandboxWorld;
 
@@ -31,11 +33,12 @@ describe('a task of a type with `sandbox: true`', () => {
     });
     const { pid } = result as { pid: number };
     expect(pid).not.toBe(process.pid);
-    await eventually(() => expect(isAlive(pid)).toBe(false));
+    await eventually(() => expect(isAlive(pid)).toBe(false), PATIENCE);
   });
 
   test('feature 32: tells its progress and saves its checkpoint while it runs', async () => {
-    const { jobId } = await world.submit('alone', { what: 'tell' });
+    const seen = join(world.folder, '..', 'seen');
+    const { jobId } = await world.submit('alone', { what: 'tell', note: seen });
     await eventually(async () => {
       expect(await world.engine.jobs.find('alice', jobId)).toMatchObject({
         status: 'active',
@@ -44,6 +47,7 @@ describe('a task of a type with `sandbox: true`', () => {
       });
       expect((await world.taskOf(jobId))?.checkpoint).toEqual({ at: 50 });
     }, PATIENCE);
+    await writeFile(seen, '');
     expect(await world.ended(jobId)).toMatchObject({
       status: 'completed',
       result: 'told',
@@ -93,7 +97,7 @@ describe('a task of a type with `sandbox: true`', () => {
       expect((await world.engine.jobs.find('alice', jobId))?.cancelReceipt).toMatchObject({
         state: 'stopped',
       });
-    });
+    }, PATIENCE);
     expect(await world.engine.jobs.find('alice', jobId)).toMatchObject({ status: 'canceled' });
   });
 
@@ -106,7 +110,7 @@ describe('a task of a type with `sandbox: true`', () => {
     const { jobId } = await world.submit('alone', { what: 'hold a transaction' });
     await eventually(async () => expect(await sleeping()).toHaveLength(1), PATIENCE);
     await world.engine.jobs.cancel('alice', jobId, { actor: 'test' });
-    await eventually(async () => expect(await sleeping()).toEqual([]), { timeout: 5000 });
+    await eventually(async () => expect(await sleeping()).toEqual([]), PATIENCE);
     expect(await world.sql('SELECT 1 FROM effects WHERE task_id = $1', jobId)).toEqual([]);
   });
 
@@ -117,7 +121,7 @@ describe('a task of a type with `sandbox: true`', () => {
       status: 'failed',
       error: { code: 'timeout', attempt: 2 },
     });
-    expect(isAlive(pid)).toBe(false);
+    await eventually(() => expect(isAlive(pid)).toBe(false), PATIENCE);
     expect(await world.taskOf(jobId)).toMatchObject({ crashes: 0, suspect: false });
     expect(await world.engine.app.get(Metrics).text()).toMatch(/^longhaul_unstoppable_total 0$/m);
   });

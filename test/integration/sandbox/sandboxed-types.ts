@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Inject } from '@nestjs/common';
 import { z } from 'zod';
@@ -32,11 +33,12 @@ const DEEDS: Record<string, (task: Task, ctx: TaskContext<Payload>) => Promise<u
     checkpoint: checkpoint ?? null,
     createdAt: job.createdAt instanceof Date,
   }),
-  tell: async (_task, ctx) => {
+  tell: async ({ payload }, ctx) => {
     ctx.log.info('told', { of: new Error('a cause'), call: () => {} });
     for (let percent = 1; percent <= 50; percent++) ctx.progress(percent, { percent });
     await ctx.checkpoint({ at: 50 });
-    await delay(700, undefined, { signal: ctx.signal });
+    // The test has seen it when this file is there.
+    while (!existsSync(String(payload.note))) await delay(20, undefined, { signal: ctx.signal });
     return 'told';
   },
   resume: async ({ checkpoint }, ctx) => {
@@ -115,7 +117,7 @@ export class Alone extends Sandboxed {}
   name: 'test.limited',
   sandbox: true,
   cancelGrace: '200ms',
-  timeout: '400ms',
+  timeout: '2s',
   attempts: 2,
 })
 export class Limited extends Sandboxed {}

@@ -7,7 +7,7 @@ import { eventually } from '../../support/eventually.js';
 import { testRedis } from '../../support/redis.js';
 import { isAlive, PATIENCE, SandboxWorld } from './sandbox-world.js';
 
-jest.setTimeout(60_000);
+jest.setTimeout(90_000);
 
 let world: SandboxWorld;
 
@@ -20,7 +20,7 @@ describe('the processes of a worker', () => {
   afterEach(() => world.engine.stop());
 
   test('feature 32: are at most MAX_SANDBOXES; who finds no room is handed back uncharged, and runs when there is', async () => {
-    await world.boot({ MAX_SANDBOXES: '1', LEASE: '1s' });
+    await world.boot({ MAX_SANDBOXES: '1' });
     const job = await world.run('alone', { what: 'wait', ms: 1500 }, { numTask: 3 });
     expect(job).toMatchObject({ status: 'completed', tasks: { completed: 3 } });
     const rows = await world.sql<{ attempt: number; ended: number }>(
@@ -35,7 +35,7 @@ describe('the processes of a worker', () => {
 
   test('feature 32: keep no slot from ordinary tasks while tasks wait for them', async () => {
     await world.boot({}, { executes: false });
-    const long = { what: 'wait', ms: 60_000 };
+    const long = { what: 'wait', ms: 3_600_000 };
     const submit = (type: string) => Promise.all([1, 2, 3].map(() => world.submit(type, long)));
     const suspects = await submit('plain');
     for (const { jobId } of suspects) await world.bereave(jobId, false);
@@ -68,9 +68,7 @@ describe('the processes of a worker', () => {
     const ordinary = await Promise.all(
       [1, 2, 3, 4, 5, 6].map(() => world.submit('plain', { what: 'wait', ms: 200 })),
     );
-    const began = performance.now();
     for (const { jobId } of ordinary) expect((await world.ended(jobId)).status).toBe('completed');
-    expect(performance.now() - began).toBeLessThan(10_000);
     expect(await running()).toBe(first);
     // The place goes to the next one before its pause is over.
     await world.engine.jobs.cancel('alice', first, { actor: 'test' });
@@ -128,7 +126,7 @@ describe('the processes of a worker', () => {
       expect(isAlive(pid)).toBe(true);
       parent.kill('SIGKILL');
       try {
-        await eventually(() => expect(isAlive(pid)).toBe(false));
+        await eventually(() => expect(isAlive(pid)).toBe(false), PATIENCE);
       } finally {
         if (isAlive(pid)) process.kill(pid, 'SIGKILL');
       }

@@ -1,5 +1,6 @@
 import { createTransport } from 'nodemailer';
 import type { Config } from '../config/config.js';
+import { withinLimit } from '../outbound/within-limit.js';
 import { addressOf } from './mail-address.js';
 
 /** Messages on their way at a time in one process; each has a connection. */
@@ -70,20 +71,21 @@ export class Mailer {
 
   /** Sends a message. Never rejects, and never takes longer than thrice MAIL_TIMEOUT. */
   async send({ id, to, subject, text, html }: Mail, stop: AbortSignal): Promise<MailOutcome> {
-    const signal = AbortSignal.any([stop, AbortSignal.timeout(this.limitMs)]);
     try {
-      await this.transport.sendMail({
-        from: this.from,
-        to,
-        envelope: { from: addressOf(this.from), to: [to] },
-        messageId: `<${id}@${this.domain}>`,
-        subject,
-        text,
-        html,
-        // Nobody's absence is told to us, and we answer to nobody.
-        headers: { 'Auto-Submitted': 'auto-generated', 'X-Auto-Response-Suppress': 'All' },
-        signal,
-      });
+      await withinLimit(this.limitMs, stop, (signal) =>
+        this.transport.sendMail({
+          from: this.from,
+          to,
+          envelope: { from: addressOf(this.from), to: [to] },
+          messageId: `<${id}@${this.domain}>`,
+          subject,
+          text,
+          html,
+          // Nobody's absence is told to us, and we answer to nobody.
+          headers: { 'Auto-Submitted': 'auto-generated', 'X-Auto-Response-Suppress': 'All' },
+          signal,
+        }),
+      );
       return { kind: 'sent', code: 250 };
     } catch (error) {
       return outcomeOf(error as SmtpError);

@@ -6,9 +6,13 @@ import { type CheckedAddress, checkAddress } from './check-address.js';
 import { type Network, networksOf } from './networks.js';
 import { OutboundRefusedError, type RefusalCode } from './outbound-errors.js';
 import { postPinned } from './post-pinned.js';
+import { withinLimit } from './within-limit.js';
 
 /** Milliseconds of one question to a name server, and how often it is asked. */
 const DNS = { timeout: 2000, tries: 2 };
+
+/** Nobody stops a check. */
+const NEVER = new AbortController().signal;
 
 /** How a call went. `answered`: with whatever status. `failed`: no answer came, for such a reason. `refused`: no call was made. */
 export type OutboundResult =
@@ -35,20 +39,28 @@ export class Outbound {
    * Checks an address before it is kept. It is checked again at each call, for a name may lead elsewhere by then.
    * @throws {OutboundRefusedError} when it is not to be called.
    */
-  check(address: string, limit: AbortSignal = AbortSignal.timeout(this.timeoutMs)): Promise<CheckedAddress> {
-    return checkAddress(address, (host) => this.resolve(host, limit), this.allowed);
+  check(address: string): Promise<CheckedAddress> {
+    return withinLimit(this.timeoutMs, NEVER, (limit) => this.checkWithin(address, limit));
   }
 
   /** Posts a body. Never rejects, and takes no longer than WEBHOOK_TIMEOUT, names and all. Redirects are not followed, and of the answer only the status is kept. */
-  async post(
+  post(
     address: string,
     body: string,
     headers: Record<string, string>,
     signal: AbortSignal,
   ): Promise<OutboundResult> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(this.timeoutMs)]);
+    return withinLimit(this.timeoutMs, signal, (limit) => this.postWithin(address, body, headers, limit));
+  }
+
+  private async postWithin(
+    address: string,
+    body: string,
+    headers: Record<string, string>,
+    limit: AbortSignal,
+  ): Promise<OutboundResult> {
     try {
-      const checked = await this.check(address, limit);
+      const checked = await this.checkWithin(address, limit);
       limit.throwIfAborted();
       return {
         kind: 'answered',
@@ -61,6 +73,10 @@ export class Outbound {
         return { kind: 'refused', code: error.code, reason: error.message };
       return { kind: 'failed', reason: reasonOf(error as Error) };
     }
+  }
+
+  private checkWithin(address: string, limit: AbortSignal): Promise<CheckedAddress> {
+    return checkAddress(address, (host) => this.resolve(host, limit), this.allowed);
   }
 
   /** Asks the name servers, and no file: what only this machine knows by name is none of a user's business. */
