@@ -6,6 +6,7 @@ import {
   findingOf,
 } from './catalog-answer.js';
 import { type CatalogAddress, catalogAddress } from './catalog-address.js';
+import { withinLimit } from '../outbound/within-limit.js';
 import { readReply, ReplyTooLargeError } from './read-reply.js';
 import { safeText } from './safe-text.js';
 
@@ -82,27 +83,24 @@ export class CatalogClient {
     signal: AbortSignal | undefined,
   ): Promise<CatalogReply | { failure: string }> {
     if (signal?.aborted) return { failure: 'the call was given up before it began' };
-    // AbortSignal.any and .timeout would do, but with a long-lived signal Node 20 keeps what they join for ever.
-    const stop = new AbortController();
-    const giveUp = () => stop.abort('given up');
-    const timer = setTimeout(() => stop.abort('timeout'), this.#timeoutMs);
-    signal?.addEventListener('abort', giveUp, { once: true });
-    try {
-      const response = await fetch(url, {
-        method: request.method,
-        headers: this.#headers(request.idempotencyKey),
-        redirect: 'manual',
-        signal: stop.signal,
-        ...(request.body !== undefined && { body: request.body }),
-      });
-      const text = await readReply(response, this.#maxReplyBytes);
-      return { status: response.status, text, retryAfter: response.headers.get('retry-after') };
-    } catch (error) {
-      return { failure: this.#safe(this.#failure(error, stop.signal)) };
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', giveUp);
-    }
+    return withinLimit(this.#timeoutMs, signal, async (limit) => {
+      try {
+        const response = await fetch(url, {
+          method: request.method,
+          headers: this.#headers(request.idempotencyKey),
+          redirect: 'manual',
+          signal: limit,
+          ...(request.body !== undefined && { body: request.body }),
+        });
+        const text = await readReply(response, this.#maxReplyBytes);
+        return { status: response.status, text, retryAfter: response.headers.get('retry-after') };
+      } catch (error) {
+        if (signal?.aborted) return { failure: 'the call was given up' };
+        return {
+          failure: limit.aborted ? `no reply within ${this.#timeoutMs} ms` : this.#safe(this.#failure(error)),
+        };
+      }
+    });
   }
 
   #headers(idempotencyKey: string | undefined): Record<string, string> {
@@ -117,10 +115,7 @@ export class CatalogClient {
     };
   }
 
-  #failure(error: unknown, stop: AbortSignal): string {
-    if (stop.aborted) {
-      return stop.reason === 'timeout' ? `no reply within ${this.#timeoutMs} ms` : 'the call was given up';
-    }
+  #failure(error: unknown): string {
     if (error instanceof ReplyTooLargeError) return error.message;
     // fetch says only 'fetch failed'; what happened is its cause.
     const { code, message } = ((error as { cause?: unknown }).cause ?? error) as {

@@ -11,9 +11,6 @@ import { withinLimit } from './within-limit.js';
 /** Milliseconds of one question to a name server, and how often it is asked. */
 const DNS = { timeout: 2000, tries: 2 };
 
-/** Nobody stops a check. */
-const NEVER = new AbortController().signal;
-
 /** How a call went. `answered`: with whatever status. `failed`: no answer came, for such a reason. `refused`: no call was made. */
 export type OutboundResult =
   | { kind: 'answered'; status: number }
@@ -40,7 +37,7 @@ export class Outbound {
    * @throws {OutboundRefusedError} when it is not to be called.
    */
   check(address: string): Promise<CheckedAddress> {
-    return withinLimit(this.timeoutMs, NEVER, (limit) => this.checkWithin(address, limit));
+    return withinLimit(this.timeoutMs, undefined, (limit) => this.checkWithin(address, limit));
   }
 
   /** Posts a body. Never rejects, and takes no longer than WEBHOOK_TIMEOUT, names and all. Redirects are not followed, and of the answer only the status is kept. */

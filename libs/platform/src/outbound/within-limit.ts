@@ -6,19 +6,19 @@
  */
 export async function withinLimit<T>(
   limitMs: number,
-  stop: AbortSignal,
+  stop: AbortSignal | undefined,
   work: (limit: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const limit = new AbortController();
-  const giveUp = () => limit.abort(stop.reason);
+  const giveUp = () => limit.abort(stop?.reason);
   const late = () => limit.abort(new DOMException(`not done within ${limitMs} ms`, 'TimeoutError'));
   const timer = setTimeout(late, limitMs);
-  stop.addEventListener('abort', giveUp, { once: true });
-  if (stop.aborted) giveUp();
+  stop?.addEventListener('abort', giveUp, { once: true });
+  if (stop?.aborted) giveUp();
   try {
     return await work(limit.signal);
   } finally {
     clearTimeout(timer);
-    stop.removeEventListener('abort', giveUp);
+    stop?.removeEventListener('abort', giveUp);
   }
 }
