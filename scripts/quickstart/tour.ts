@@ -51,8 +51,11 @@ export async function showMainJob(
 }
 
 async function cancelHalfWay(client: ApiClient, signal: AbortSignal): Promise<Job> {
-  const payload = { durationMs: 400, steps: 4 };
-  const { jobId } = await client.submit({ type: 'demo.wait', numTask: 20, payload }, { signal });
+  // The second half would take ten seconds and more: on a slow machine too, the cancel comes before its end.
+  const tasks = Array.from({ length: 20 }, (_, nth) => ({
+    payload: { durationMs: nth < 10 ? 400 : 5000, steps: 4 },
+  }));
+  const { jobId } = await client.submit({ type: 'demo.wait', tasks }, { signal });
   let asked: Promise<Job> | undefined;
   const job = await watchJob(client, jobId, {
     out: process.stdout,
