@@ -176,7 +176,8 @@ describe('a full queue', () => {
     const [before, begun] = [await looked(), performance.now()];
     const notes = new Set<string | undefined>();
     for (let n = 0; n < 40; n++) {
-      expect((await admission.pass()).admitted).toBe(0);
+      // Again, where Redis did not answer in time.
+      expect((await eventually(() => admission.pass())).admitted).toBe(0);
       notes.add(await looked());
     }
     // Once a second, by whoever passes then: it is told how fast the queue goes.
