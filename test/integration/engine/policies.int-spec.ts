@@ -253,6 +253,9 @@ describe('a limit', () => {
     );
     const exclusive = { code: 'exclusive', message: expect.stringContaining(first) };
     await explained(others[0]!, { reasons: { 0: exclusive } });
+    // Slots are free, and passes that look at the others let none of them begin.
+    for (let n = 0; n < 3; n++) await eventually(() => engine.app.get(Admission).pass());
+    expect(await held()).toEqual(expect.arrayContaining(others));
     for (const end of gated.splice(0)) end();
     for (const job of others) await engine.ended(job);
     const order = starts.filter(({ type }) => type === 'test.in-turn').map(({ jobId }) => jobId);
