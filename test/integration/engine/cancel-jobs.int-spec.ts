@@ -7,23 +7,27 @@ import { createTestDatabase, type TestDatabase } from '../../support/database.js
 import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
 import { eventually } from '../../support/eventually.js';
 import { testRedis } from '../../support/redis.js';
+import { gate } from '../store/store-fixture.js';
 
 const Payload = z
   .object({
     how: z.enum(['obeys', 'ignores', 'throws-own', 'returns']).default('obeys'),
-    forMs: z.int().default(60_000),
   })
   .prefault({});
 type Payload = z.infer<typeof Payload>;
+const begun: string[] = [];
 const aborted: string[] = [];
 const ended: string[] = [];
+/** Lets what ignores a cancel return. */
+let release = gate();
 
 @JobType({ name: 'test.hold', payload: Payload })
 class Hold {
   async run({ taskId, payload }: TaskView<Payload>, { signal }: TaskContext) {
     signal.addEventListener('abort', () => aborted.push(taskId));
+    begun.push(taskId);
     try {
-      await delay(payload.forMs, undefined, payload.how === 'ignores' ? {} : { signal });
+      await (payload.how === 'ignores' ? release.opened : delay(600_000, undefined, { signal }));
     } catch (error) {
       if (payload.how === 'throws-own') throw new DOMException('my own', 'AbortError');
       if (payload.how === 'obeys') throw error;
@@ -55,12 +59,11 @@ afterAll(async () => {
 
 const start = async (engine: TestEngine, payload: object = {}, numTask = 2) => {
   const { job } = await engine.jobs.submit({ type: 'test.hold', payload: payload as never, numTask }, ALICE);
-  await eventually(async () => {
-    const tasks = await engine.jobs.tasks('alice', job.jobId, { limit: 100 });
-    expect(tasks?.every((task) => task.status === 'active')).toBe(true);
-  });
   const tasks = await engine.jobs.tasks('alice', job.jobId, { limit: 100 });
-  return { jobId: job.jobId, taskIds: tasks?.map((task) => task.taskId) ?? [] };
+  const taskIds = tasks?.map((task) => task.taskId) ?? [];
+  // Active a moment before, it could be canceled without its handler ever being called.
+  await eventually(() => expect(begun).toEqual(expect.arrayContaining(taskIds)));
+  return { jobId: job.jobId, taskIds };
 };
 const cancel = async (engine: TestEngine, jobId: string) => {
   const answer = await engine.jobs.cancel('alice', jobId, { actor: 'test' });
@@ -85,6 +88,7 @@ describe('a cancel', () => {
     expect(aborted).not.toEqual(expect.arrayContaining([other.taskIds[0]]));
     expect((await api.jobs.find('alice', other.jobId))?.status).toBe('active');
     await cancel(api, other.jobId);
+    await untilStopped(other.jobId);
   });
 
   test('by an id in capitals is told to the processes by the id that they know', async () => {
@@ -112,9 +116,10 @@ describe('a cancel', () => {
   });
 
   test('beats a handler that ignores it: its late result is refused (feature 18)', async () => {
-    const { jobId, taskIds } = await start(api, { how: 'ignores', forMs: 1500 }, 1);
+    const { jobId, taskIds } = await start(api, { how: 'ignores' }, 1);
     const canceled = await cancel(api, jobId);
     expect(canceled.cancelReceipt?.state).not.toBe('stopped');
+    release.open();
     await eventually(() => expect(ended).toEqual(expect.arrayContaining(taskIds)));
     const job = await untilStopped(jobId);
     expect(job).toMatchObject({ status: 'canceled', result: null, version: canceled.version });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -8,6 +8,8 @@ import { ALICE, startEngine } from '../../support/engine.js';
 import { eventually } from '../../support/eventually.js';
 import { testRedis } from '../../support/redis.js';
 import { calls, FatalExit } from './exit-worker.js';
+
+jest.setTimeout(60_000);
 
 let database: TestDatabase;
 const stops: (() => Promise<void>)[] = [];
@@ -38,15 +40,17 @@ test('feature 30: the exit hook of a job whose worker is killed in it is run aga
     executes: false,
   });
   stops.push(api.stop);
+  const line = once(output, 'line') as Promise<[string]>;
   const { job } = await api.jobs.submit({ type: 'test.fatal-exit' }, ALICE);
-  const [key] = (await once(output, 'line')) as [string];
+  const [key] = await line;
   expect(key).toBe(`${job.jobId}.1`);
   worker.kill('SIGKILL');
   await once(worker, 'exit');
   expect(await rows(EXIT, job.jobId)).toHaveLength(1);
   const other = await startEngine({ databaseUrl: database.url, redis, jobTypes: [FatalExit] });
   stops.push(other.stop);
-  await eventually(() => expect(calls).toEqual([key]));
+  // Its turn has to end first.
+  await eventually(() => expect(calls).toEqual([key]), { timeout: 20_000 });
   await eventually(async () => expect(await rows(EXIT, job.jobId)).toEqual([]));
   expect(await rows(`FROM job_events WHERE job_id = $1 AND kind = 'job.exited'`, job.jobId)).toHaveLength(1);
 });

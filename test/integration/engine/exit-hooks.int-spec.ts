@@ -39,7 +39,7 @@ let running = new Map<string, number>();
 let release = gate();
 let catalog: RunningCatalog;
 
-@JobType({ name: 'test.exit', payload: Payload, resumable: true, cancelGrace: '5s' })
+@JobType({ name: 'test.exit', payload: Payload, resumable: true, cancelGrace: '1m' })
 class Exit {
   async run({ payload }: TaskView<Payload>, { signal, job }: TaskContext) {
     running.set(job.jobId, (running.get(job.jobId) ?? 0) + 1);

@@ -26,4 +26,5 @@ if (doomed)
     databaseUrl: databaseUrl ?? '',
     redis: { url: url ?? '', prefix: prefix ?? '' },
     jobTypes: [FatalExit],
+    env: { LEASE: '3s' },
   });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import {
@@ -16,14 +16,18 @@ import { createTestDatabase, type TestDatabase } from '../../support/database.js
 import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
 import { eventually } from '../../support/eventually.js';
 import { testRedis } from '../../support/redis.js';
+import { gate } from '../store/store-fixture.js';
 
 const Payload = z.object({
   model: z.string(),
   count: z.int().default(3),
   fail: z.boolean().default(false),
+  held: z.boolean().default(false).describe('its result is made when the test lets it'),
   metadata: z.any(),
 });
 type Payload = z.infer<typeof Payload>;
+/** What held results wait for. */
+let release = gate();
 
 @JobType({ name: 'test.publish', payload: Payload, backoff: { kind: 'fixed', base: '10ms', cap: '10ms' } })
 class Publish {
@@ -36,7 +40,8 @@ class Publish {
     if (payload.fail && payload.part === 1) throw new PermanentError('broken part');
     return payload.part;
   }
-  async summarize(_job: JobView<Payload>, results: TaskResults) {
+  async summarize({ payload }: JobView<Payload>, results: TaskResults) {
+    if (payload.held) await release.opened;
     const parts: Json[] = [];
     for await (const { result } of results) parts.push(result ?? null);
     return { parts };
@@ -63,7 +68,7 @@ beforeAll(async () => {
     jobTypes: [Publish, Plain],
     env: {
       CATALOG_URL: catalog.url,
-      CATALOG_TIMEOUT: '300ms',
+      CATALOG_TIMEOUT: '1s',
       CATALOG_LINK_URL: 'http://models.test/base/',
       CATALOG_LINK_NAME: 'tiles',
     },
@@ -73,7 +78,11 @@ afterAll(async () => {
   await engine?.stop();
   await Promise.all([catalog?.stop(), database?.drop()]);
 });
-beforeEach(() => catalog.clearFaults());
+beforeEach(() => {
+  catalog.clearFaults();
+  release = gate();
+});
+afterEach(() => release.open());
 
 const metadata = { name: 'Town hall', nested: { height: 12.5, tags: ['a', null] }, text: 'ä \u2028 "q"' };
 let models = 0;
@@ -92,10 +101,10 @@ const calls = (model: string, method: string) =>
 
 describe('a job that the Catalog is to know', () => {
   test('is completed after its record was written, once, with all metadata unchanged (features 39, 40)', async () => {
-    catalog.script({ mode: 'reply', delayMs: 150, match: { method: 'POST' } });
-    const { model, jobId } = await publish();
-    const finalizing = await engine.ended(jobId, ['finalizing'], { every: 5 });
+    const { model, jobId } = await publish({ held: true });
+    const finalizing = await engine.ended(jobId, ['finalizing']);
     expect(finalizing).toMatchObject({ progress: 99, finishedAt: null, tasks: { total: 3, completed: 3 } });
+    release.open();
     const done = await engine.ended(jobId);
     expect(done).toMatchObject({ status: 'completed', progress: 100, result: { parts: [0, 1, 2] } });
     const links = [
@@ -196,13 +205,13 @@ describe('a job that the Catalog is to know', () => {
   });
 
   test('refuses a cancel while it is finalized', async () => {
-    catalog.script({ mode: 'reply', delayMs: 200, match: { method: 'POST' } });
-    const { jobId } = await publish();
-    await engine.ended(jobId, ['finalizing'], { every: 5 });
+    const { jobId } = await publish({ held: true });
+    await engine.ended(jobId, ['finalizing']);
     expect(await engine.jobs.cancel('alice', jobId, { actor: 'test' })).toEqual({
       kind: 'refused',
       status: 'finalizing',
     });
+    release.open();
     expect((await engine.ended(jobId)).status).toBe('completed');
   });
 });

@@ -141,8 +141,13 @@ describe('input 92: a forged cancel', () => {
 
   test('that comes before its job does not keep the job from running', async () => {
     held.begun = held.stopped = 0;
-    const jobId = await submit({ type: 'test.held', payload: {}, runAt: new Date(Date.now() + 1_000) });
+    const jobId = await submit({ type: 'test.held', payload: {}, runAt: new Date(Date.now() + 3_600_000) });
     await redis.publish(`${ours.prefix}:cancel`, JSON.stringify({ jobId, generation: 1 }));
+    // Its time comes.
+    await onDatabase(database.url, async (client) => {
+      await client.query('UPDATE jobs SET run_at = now() WHERE id = $1', [jobId]);
+      await client.query('UPDATE dispatch SET look_again_at = now() WHERE job_id = $1', [jobId]);
+    });
     await eventually(() => expect(held.begun).toBe(1));
     letGo.abort();
     expect((await engine.ended(jobId)).status).toBe('completed');

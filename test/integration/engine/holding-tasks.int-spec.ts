@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { JobType, type TaskContext, type TaskView } from '@app/core';
@@ -12,21 +13,31 @@ import { eventually } from '../../support/eventually.js';
 import { testRedis } from '../../support/redis.js';
 import { gate } from '../store/store-fixture.js';
 
-jest.setTimeout(40_000);
+jest.setTimeout(60_000);
 
-const Payload = z.object({ forMs: z.int().default(0), stubborn: z.boolean().default(false) }).prefault({});
+const Payload = z
+  .object({
+    forMs: z.int().default(0),
+    held: z.boolean().default(false).describe('until the test lets it go, or it is told to stop'),
+    stubborn: z.boolean().default(false),
+  })
+  .prefault({});
 type Payload = z.infer<typeof Payload>;
 const runs: string[] = [];
+/** Lets held tasks end. */
+const letGo = new AbortController();
 /** Lets the first attempt of a stubborn task end, however long it has been without its lease. */
 const late = gate();
 
 @JobType({ name: 'test.long', payload: Payload, attempts: 3, resumable: true, cancelGrace: '20s' })
 class Long {
-  async run({ taskId, payload: { forMs, stubborn } }: TaskView<Payload>, { signal, progress }: TaskContext) {
+  async run({ taskId, payload }: TaskView<Payload>, { signal, progress }: TaskContext) {
+    const { forMs, held, stubborn } = payload;
     const nth = runs.filter((id) => id === taskId).length;
     runs.push(taskId);
     progress(10 * (nth + 1));
     await delay(forMs, undefined, { signal });
+    if (held && !letGo.signal.aborted) await once(letGo.signal, 'abort', { signal });
     if (stubborn && nth === 0) await late.opened;
     return { run: nth };
   }
@@ -48,7 +59,7 @@ beforeAll(async () => {
       redis,
       jobTypes: [Long],
       executes: env['SERVICE_TYPE'] === undefined,
-      env: { LEASE: '600ms', ...env },
+      env: { LEASE: '4s', ...env },
     });
     engines.push(engine);
     return engine;
@@ -64,19 +75,31 @@ afterAll(async () => {
 
 const submit = async (payload: object = {}) =>
   (await api.jobs.submit({ type: 'test.long', payload: payload as never }, ALICE)).job;
+const sql = (text: string, jobId: string) =>
+  onDatabase(database.url, async (client) => (await client.query(text, [jobId])).rows);
 const taskOf = async (jobId: string) => (await api.jobs.tasks('alice', jobId, { limit: 1 }))?.[0];
 const idOf = (engine: TestEngine) => engine.app.get(WorkerIdentity).id;
 
 describe('a worker that beats (feature 33)', () => {
-  test('keeps a task for many leases, and nobody takes it for dead', async () => {
+  test('keeps a task beyond the lease of its claim, and nobody takes it for dead', async () => {
     const [one, other] = await Promise.all([start(), start()]);
-    const job = await submit({ forMs: 5000 });
+    const job = await submit({ held: true });
+    const held = async () =>
+      (await sql('SELECT lease_until AS until, now() AS now FROM tasks WHERE job_id = $1', job.jobId))[0]!;
+    const claimed = await eventually(async () => {
+      const { until } = await held();
+      expect(until).toBeInstanceOf(Date);
+      return until;
+    });
+    await eventually(async () => expect((await held()).now.getTime()).toBeGreaterThan(claimed.getTime()));
+    letGo.abort();
     expect(await api.ended(job.jobId, undefined, { timeout: 20_000 })).toMatchObject({
       status: 'completed',
       result: { run: 0 },
     });
-    const { rows } = await onDatabase(database.url, (client) =>
-      client.query('SELECT fence, attempt, crashes, worker::text FROM tasks WHERE job_id = $1', [job.jobId]),
+    const rows = await sql(
+      'SELECT fence, attempt, crashes, worker::text FROM tasks WHERE job_id = $1',
+      job.jobId,
     );
     expect(rows).toEqual([{ fence: 1, attempt: 1, crashes: 0, worker: expect.any(String) }]);
     expect([idOf(one), idOf(other)]).toContain(rows[0].worker);
@@ -88,7 +111,7 @@ describe('a worker that beats (feature 33)', () => {
     behind.port = String(link.port);
     // One slot: it takes no message of which it cannot say that it has it.
     const cutOff = await start({ MAX_CONCURRENT_TASKS: '1' }, behind.href);
-    const job = await submit({ forMs: 100, stubborn: true });
+    const job = await submit({ stubborn: true });
     await eventually(async () => expect((await taskOf(job.jobId))?.progress).toBe(10));
     link.partition();
     // Its heart seems to beat: else its task were a suspect, and would run in a process where nobody sees it here.

@@ -7,7 +7,7 @@ import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
 import { eventually } from '../../support/eventually.js';
 import { testRedis } from '../../support/redis.js';
 
-jest.setTimeout(40_000);
+jest.setTimeout(90_000);
 
 /** Which code has run, and the version of the payload that it was given. */
 const runs: { code: string; payloadVersion: number }[] = [];

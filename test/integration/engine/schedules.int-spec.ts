@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
 import { z } from 'zod';
 import { type JobStatus, JobType, type ScheduleInput, type SlotRecord, type TaskContext } from '@app/core';
 import { Pauses } from '@app/engine/pauses.js';
@@ -9,6 +9,8 @@ import { createTestDatabase, type TestDatabase } from '../../support/database.js
 import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
 import { eventually } from '../../support/eventually.js';
 import { testRedis } from '../../support/redis.js';
+
+jest.setTimeout(60_000);
 
 const Payload = z.object({ hold: z.boolean().default(false) }).prefault({});
 
@@ -101,12 +103,14 @@ afterAll(async () => {
 test('feature 23, feature 27: of several processes with one schedule each slot makes one job, which carries it', async () => {
   const others = await Promise.all([boot(), boot()]);
   const { scheduleId } = await create({ every: '1s', job: { type: 'test.held' }, maxRuns: 3 });
-  await eventually(async () =>
-    expect(await schedules.find(ALICE.ownerId, scheduleId)).toMatchObject({
-      status: 'ended',
-      runs: 3,
-      next: [],
-    }),
+  await eventually(
+    async () =>
+      expect(await schedules.find(ALICE.ownerId, scheduleId)).toMatchObject({
+        status: 'ended',
+        runs: 3,
+        next: [],
+      }),
+    { timeout: 20_000 },
   );
   await Promise.all(others.map((other) => other.stop()));
   const made = await ledger(scheduleId);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { v7 } from 'uuid';
 import type { PrismaClient } from '@app/platform/prisma/database.js';
 import { withClient } from '@app/platform/prisma/open-client.js';
@@ -29,6 +29,8 @@ import {
   type Store,
   WORKER,
 } from './store-fixture.js';
+
+jest.setTimeout(60_000);
 
 const JOBS = 40;
 const WALKERS = 4;

@@ -88,8 +88,9 @@ test('a page of a ledger reads its rows and no more, whatever it asks for', asyn
       CASE WHEN n IN (5000, 19000) THEN 'late' ELSE 'fired' END, now()
     FROM generate_series(1, 20000) n CROSS JOIN LATERAL (SELECT date_trunc('minute', now()) - make_interval(mins => n) AS at) t`;
   await client.$executeRaw`ANALYZE schedule_slots`;
-  const minutes = Date.now() - (Date.now() % 60_000);
-  const from = new Date(minutes - 10_000 * 60_000 + 10_000);
+  const [first] = await client.$queryRaw<{ slot: Date }[]>`
+    SELECT slot FROM schedule_slots WHERE schedule_id = ${scheduleId}::uuid ORDER BY slot DESC LIMIT 1`;
+  const from = new Date(first!.slot.getTime() - 9999 * 60_000 + 10_000);
   const asked: [SlotFilter, number][] = [
     [{}, 10],
     [{ from }, 10],

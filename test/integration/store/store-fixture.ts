@@ -232,15 +232,12 @@ export function inside(sql: Sql): PrismaClient {
 
 /** Waits until that many statements of this database wait for a lock. */
 export async function blocked(client: PrismaClient, count = 1): Promise<void> {
-  await eventually(
-    async () => {
-      const [row] = await client.$queryRaw<{ n: number }[]>`
+  await eventually(async () => {
+    const [row] = await client.$queryRaw<{ n: number }[]>`
       SELECT count(*)::int AS n FROM pg_stat_activity
       WHERE datname = current_database() AND wait_event_type = 'Lock'`;
-      if (row?.n !== count) throw new Error(`${row?.n} statements wait for a lock, not ${count}.`);
-    },
-    { timeout: 5000 },
-  );
+    if (row?.n !== count) throw new Error(`${row?.n} statements wait for a lock, not ${count}.`);
+  });
 }
 
 /** The turn of tasks has come, as far as they wait for it. */

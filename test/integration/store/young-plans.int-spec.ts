@@ -41,7 +41,9 @@ beforeAll(async () => {
   const beats = { host: 'here', pid: 1, tags: [], queues: ['default'], slots: 20, types: { 'test.type': 1 } };
   await registerWorker(other.client, { id: randomUUID(), ...beats });
   for (const each of Object.values(FREQUENT)) for (let n = 0; n < 2; n++) await rowsReadBy(each);
-  await growBy(MANY);
+  // A connection that is not used for 10 s is closed, and its plans with it.
+  const awake = setInterval(() => void database.main.$queryRaw`SELECT 1`.catch(() => {}), 1000);
+  await growBy(MANY).finally(() => clearInterval(awake));
 });
 afterAll(async () => {
   await database?.onModuleDestroy();

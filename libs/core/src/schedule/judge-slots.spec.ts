@@ -126,7 +126,7 @@ test('a schedule of every second that was down for a week takes two rows and one
     startAt: null,
     endAt: null,
   });
-  const began = performance.now();
+  const before = process.cpuUsage();
   const now = new Date(at('12:00:00').getTime() + 7 * 86_400_000);
   const { fire, stretches } = judgeSlots({
     slots: seconds,
@@ -144,7 +144,8 @@ test('a schedule of every second that was down for a week takes two rows and one
     'missed 518400',
     'merged 86400',
   ]);
-  expect(performance.now() - began).toBeLessThan(1000);
+  // Of the processor: what else runs on the machine does not count.
+  expect(process.cpuUsage(before).user / 1000).toBeLessThan(1000);
 });
 
 test('feature 25: slots for which no run is left are missed, and have a row', () => {

@@ -123,9 +123,10 @@ test.each([
   ['0 0 * * MON#2', /numbers/],
   ['0 0 ? * *', /numbers/],
 ])('C34: the expression %j is refused at once', (cron, message) => {
-  const began = performance.now();
+  const before = process.cpuUsage();
   expect(() => CronTimes.parse(cron)).toThrow(message);
-  expect(performance.now() - began).toBeLessThan(1000);
+  // Of the processor: what else runs on the machine does not count.
+  expect(process.cpuUsage(before).user / 1000).toBeLessThan(1000);
 });
 
 test('security input 71: an expression of 5 kB is not looked at', () => {

@@ -62,9 +62,10 @@ describe('credentials of a URL', () => {
   });
 
   test('are looked for in linear time', () => {
-    const started = performance.now();
+    const before = process.cpuUsage();
     for (const part of ['a', 'a:', 'http://', 'http://a', 'a+', '\n']) safeText(part.repeat(200_000), []);
-    expect(performance.now() - started).toBeLessThan(2_000);
+    // Of the processor: what else runs on the machine does not count.
+    expect(process.cpuUsage(before).user / 1000).toBeLessThan(2_000);
   });
 });
 

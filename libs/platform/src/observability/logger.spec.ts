@@ -138,9 +138,10 @@ describe('secrets', () => {
       'http://'.repeat(30_000),
       'lh_AAAAAAAA_'.repeat(20_000),
     ];
-    const startedAt = performance.now();
+    const before = process.cpuUsage();
     for (const text of texts) hide(text);
-    expect(performance.now() - startedAt).toBeLessThan(2_000);
+    // Of the processor: what else runs on the machine does not count.
+    expect(process.cpuUsage(before).user / 1000).toBeLessThan(2_000);
   });
 });
 
