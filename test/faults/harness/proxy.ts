@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { CommitWatch } from './postgres-wire.js';
+import { CommitWatch, FrameReader, Statements } from './postgres-wire.js';
 
 /** What is done with the statements of a service whose commits lose their replies. */
 export interface Swallow {
@@ -16,6 +16,8 @@ export interface Swallow {
 export class Proxy {
   /** Milliseconds by which bytes are late, in both directions. */
   delayMs = 0;
+  /** Statements that match are late by so many milliseconds, and what follows them on their connection with them. */
+  late: { match: RegExp; ms: number } | undefined;
   /** Connections stay, and nothing passes. */
   silent = false;
   /** Replies that were lost so far. */
@@ -59,6 +61,7 @@ export class Proxy {
   heal(): void {
     this.refusing = false;
     this.delayMs = 0;
+    this.late = undefined;
     this.swallows = [];
     // What was held back is lost with its connections, as when a link comes back after a while.
     if (this.silent) this.cut();
@@ -89,10 +92,11 @@ export class Proxy {
     };
     for (const socket of pair) socket.setNoDelay(true).on('error', end).on('close', end);
     const watch = this.speaks === 'postgres' ? new CommitWatch((sql) => this.wants(sql)) : undefined;
+    const lateness = this.speaks === 'postgres' ? this.latenessOf() : () => 0;
     const [up, down] = [new DelayLine(server), new DelayLine(client)];
     client.on('data', (bytes: Buffer) => {
       watch?.sent(bytes);
-      this.pass(bytes, up);
+      this.pass(bytes, up, lateness(bytes));
     });
     server.on('data', (bytes: Buffer) => {
       const fate = watch?.received(bytes) ?? 'pass';
@@ -104,8 +108,19 @@ export class Proxy {
     });
   }
 
-  private pass(bytes: Buffer, line: DelayLine): void {
-    if (!this.silent) line.send(bytes, this.delayMs);
+  private pass(bytes: Buffer, line: DelayLine, lateMs = 0): void {
+    if (!this.silent) line.send(bytes, Math.max(this.delayMs, lateMs));
+  }
+
+  /** Follows what a client sends; answers by how much bytes of it are to be late for the statements that they execute. */
+  private latenessOf(): (bytes: Buffer) => number {
+    const client = new FrameReader(true);
+    const statements = new Statements();
+    return (bytes) => {
+      const executed = client.read(bytes).flatMap((frame) => statements.executed(frame) ?? []);
+      const { late } = this;
+      return late && executed.some((text) => late.match.test(text)) ? late.ms : 0;
+    };
   }
 
   private wants(sql: string): boolean {

@@ -1,13 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { STATEMENTS } from '../harness/statements.js';
 import type { Scenario } from '../scenario.js';
 
 const RUN_MS = 3000;
 const LATE_MS = 4000;
+const LATE = new RegExp(`${STATEMENTS.finish.source}|${STATEMENTS.renewal.source}`);
 
 /**
  * The fence alone, without the watch that a worker keeps over its own leases: its writes are under way already. Each
- * task runs for 3 s under a lease of 2 s. The link gets slow a second before its end, so that its finish arrives 4 s
- * late, when the lease has ended and the second attempt runs.
+ * task runs for 3 s under a lease of 2 s. From a second before its end on its worker renews no lease in time, and its finish
+ * arrives 4 s late, when the lease has ended and the second attempt runs. All else passes: a finish that had to wait for a
+ * connection would be dropped by the worker itself.
  */
 export const lateWrites: Scenario = {
   name: 'late-writes',
@@ -26,9 +29,9 @@ export const lateWrites: Scenario = {
       const victim = random.pick(await world.busyWorkers());
       if (!victim) throw new Error('No worker runs anything that could come late.');
       world.fault(`the way from ${victim.name} to Postgres is slow`);
-      victim.postgres.delayMs = LATE_MS;
+      victim.postgres.late = { match: LATE, ms: LATE_MS };
       await delay(1500);
-      victim.postgres.delayMs = 0;
+      victim.postgres.late = undefined;
       await delay(LATE_MS + RUN_MS);
     }
   },

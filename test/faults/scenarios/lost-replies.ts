@@ -1,15 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Service } from '../harness/services.js';
+import { STATEMENTS } from '../harness/statements.js';
 import { mixedJobs, type Scenario } from '../scenario.js';
 
-/** How the statements are known on the wire, by words that stand in no other. */
-export const STATEMENTS = {
-  accept: /INSERT INTO jobs \(/,
-  claim: /fence = t\.fence \+ 1, attempt = t\.attempt \+ 1/,
-  finish: /crashes = t\.crashes \+/,
-  cancel: /SET status = 'canceled', outcome = 'canceled'/,
-  ending: /INSERT INTO job_events[^;]*FROM j\s*\)\s*DELETE FROM dispatch/,
-};
+/** Whose replies are lost. */
+const LOST = ['accept', 'claim', 'finish', 'cancel', 'ending'] as const;
 const ROUNDS = 8;
 
 /** F10: it was committed, and who asked for it never learns. */
@@ -31,10 +26,10 @@ export const lostReplies: Scenario = {
     for (let round = 0; round < ROUNDS; round++) {
       await delay(800);
       const worker = random.pick(services.workers) as Service;
-      const [statement, match] = random.pick(Object.entries(STATEMENTS)) as [string, RegExp];
+      const statement = random.pick([...LOST])!;
       const victim = statement === 'accept' || statement === 'cancel' ? services.api : worker;
       world.fault(`the reply to a ${statement} is lost on its way to ${victim.name}`);
-      victim.postgres.swallowCommits(match, 1);
+      victim.postgres.swallowCommits(STATEMENTS[statement], 1);
     }
     await running;
     for (const { postgres } of services.all) postgres.heal();

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { JobType, type TaskContext, type TaskView } from '@app/core';
 import { onDatabase } from '../../../scripts/db/database.js';
 import { Proxy } from '../../faults/harness/proxy.js';
-import { STATEMENTS } from '../../faults/scenarios/lost-replies.js';
+import { STATEMENTS } from '../../faults/harness/statements.js';
 import { createTestDatabase, type TestDatabase } from '../../support/database.js';
 import { ALICE, startEngine, type TestEngine } from '../../support/engine.js';
 import { eventually } from '../../support/eventually.js';

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from '@jest/globals';
 import { repositoryRoot } from '../../../scripts/local/paths.js';
-import { STATEMENTS } from './lost-replies.js';
+import { STATEMENTS } from './statements.js';
 
 it.each(Object.entries(STATEMENTS))(
   'knows the statement "%s" of the engine, and no other',
