@@ -4,7 +4,8 @@ import { stripVTControlCharacters } from 'node:util';
 
 /**
  * Names each test that failed, with what it said first, and counts all: the last line is `N passed, N failed`.
- * Its arguments are Jest's report as JSON, and the output of the fault scenarios and of the fuzz run.
+ * Its arguments are Jest's report as JSON, the output of the fault scenarios and of the fuzz run, and the exit code of the
+ * steps, 0 when all went well.
  */
 const read = (file) => {
   try {
@@ -14,8 +15,16 @@ const read = (file) => {
     return '';
   }
 };
-const [tests, faults, fuzz] = process.argv.slice(2).map(read);
-const report = JSON.parse(tests || '{}');
+const parse = (text) => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+};
+const [tests, faults, fuzz] = process.argv.slice(2, 5).map(read);
+const code = Number(process.argv[5]);
+const report = parse(tests);
 const { numPassedTests = 0, numFailedTests = 0, numFailedTestSuites = 1, testResults = [] } = report;
 
 const firstLines = (message = '') =>
@@ -37,5 +46,7 @@ if (failed) console.log('FAIL the fault scenarios');
 // The fuzz run is one test, however many requests it makes.
 const fuzzed = / passed, 0 failed\s*$/.test(fuzz) ? 1 : 0;
 if (!fuzzed) console.log('FAIL the fuzz run');
-const all = numPassedTests + passed + fuzzed;
-console.log(`${all} passed, ${Math.max(numFailedTests, numFailedTestSuites) + failed + 1 - fuzzed} failed`);
+const bad = Math.max(numFailedTests, numFailedTestSuites) + failed + 1 - fuzzed;
+// A step may fail without a test that did.
+if (code !== 0) console.log(`FAIL a step ended with ${code}`);
+console.log(`${numPassedTests + passed + fuzzed} passed, ${code === 0 ? bad : Math.max(1, bad)} failed`);
