@@ -51,7 +51,7 @@ export async function showMainJob(
 }
 
 async function cancelHalfWay(client: ApiClient, signal: AbortSignal): Promise<Job> {
-  // The second half would take ten seconds and more: on a slow machine too, the cancel comes before its end.
+  // The second half would take five seconds and more: on a slow machine too, the cancel comes before its end.
   const tasks = Array.from({ length: 20 }, (_, nth) => ({
     payload: { durationMs: nth < 10 ? 400 : 5000, steps: 4 },
   }));

@@ -28,7 +28,7 @@ class KeyHeldError extends Error {
 }
 
 /**
- * Accepts jobs in batches of two lanes, for a key may be held by a transaction of somebody else that stays open: those
+ * Accepts jobs in batches apart, for a key may be held by a transaction of somebody else that stays open: those
  * without a key wait for nobody. Of the others a batch waits for a moment, and then each goes on alone, as do those that
  * come later with a key of theirs, so that what waits holds nobody up.
  */
