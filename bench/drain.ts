@@ -7,9 +7,9 @@ import type { Bench } from './with-services.js';
 
 const LANES = 100;
 const SHAPES = [
-  { title: 'Drain, jobs of one task each', jobs: 2000, tasks: 1, repeats: 1 },
-  { title: 'Drain, ten tasks per job', jobs: 200, tasks: 10, repeats: 1 },
-  { title: 'Drain, one job of 500 tasks at a time', jobs: 1, tasks: 500, repeats: 4 },
+  { title: 'Drain, jobs of one task each', jobs: 4000, tasks: 1, repeats: 1 },
+  { title: 'Drain, ten tasks per job', jobs: 400, tasks: 10, repeats: 1 },
+  { title: 'Drain, one job of 500 tasks at a time', jobs: 1, tasks: 500, repeats: 8 },
 ];
 
 /**

@@ -5,6 +5,7 @@ import { measureEngine } from './engine.js';
 import { measureSchedules } from './schedules.js';
 import { measureFairness } from './fairness.js';
 import { measureHttp } from './http.js';
+import { measureLean } from './lean.js';
 import { measureLive } from './live.js';
 
 const BENCHMARKS: Record<string, { about: string; run: () => Promise<void> }> = {
@@ -18,6 +19,7 @@ const BENCHMARKS: Record<string, { about: string; run: () => Promise<void> }> = 
     about: 'submits and lists with a million jobs, beside a route that does nothing',
     run: measureHttp,
   },
+  lean: { about: 'how fast tasks with a record could be at all, beside bare BullMQ', run: measureLean },
   schedules: { about: 'how late the slots of 10,000 schedules fire', run: measureSchedules },
   live: {
     about: 'how soon a thousand sockets hear of a thousand tasks a second, and what a socket costs',

@@ -69,7 +69,11 @@ export function answer(commands: Commands, close: () => Promise<unknown>): void 
       (error: Error) => reply({ id, failure: error.stack ?? error.message }),
     );
   });
-  process.once('disconnect', () => void close().finally(() => process.exit()));
+  process.once('disconnect', () => {
+    // Where the servers have gone before, nothing else would end it.
+    setTimeout(() => process.exit(1), 10_000).unref();
+    void close().finally(() => process.exit());
+  });
 }
 
 function reply(message: Answer): void {

@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import ts from 'typescript';
 import type { BullmqCommands } from './bullmq-program.js';
+import type { LeanCommands } from './lean-program.js';
 import type { LonghaulCommands } from './longhaul-program.js';
 import { type Program, startProgram } from './program.js';
 import type { Bench } from './with-services.js';
@@ -20,7 +21,7 @@ const OPTIONS: ts.CompilerOptions = {
  */
 export async function buildPrograms(): Promise<void> {
   await mkdir(BUILT, { recursive: true });
-  for (const name of ['program', 'bullmq-program', 'longhaul-program']) {
+  for (const name of ['program', 'bullmq-program', 'lean-sql', 'lean-program', 'longhaul-program']) {
     const text = await readFile(new URL(`${name}.ts`, SOURCES), 'utf8');
     const { outputText } = ts.transpileModule(text, { compilerOptions: OPTIONS });
     const code = outputText
@@ -44,4 +45,9 @@ export function startBullmq(
   role: 'worker' | 'producer',
 ): Promise<Program<BullmqCommands>> {
   return startProgram(new URL('bullmq-program.js', BUILT), [role, redisUrl, 'bare']);
+}
+
+/** A process with bare BullMQ and the least of a record in Postgres; `mode` says when it sends its messages. */
+export function startLean({ databaseUrl, redisUrl }: Bench, mode: string): Promise<Program<LeanCommands>> {
+  return startProgram(new URL('lean-program.js', BUILT), [redisUrl, databaseUrl, 'lean', mode]);
 }

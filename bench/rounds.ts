@@ -29,6 +29,8 @@ export interface Comparison {
   /** What is counted, such as `tasks`. */
   unit: string;
   count: number;
+  /** What the side of the engine is called. Default: `longhaul`. */
+  name?: string;
   longhaul: () => Promise<number>;
   bullmq: () => Promise<number>;
 }
@@ -37,8 +39,14 @@ export interface Comparison {
  * Compares the engine with bare BullMQ in rounds, each of both one after the other and every other one the other way
  * round: what else happens on the machine then hits both alike, and a ratio says more than its two rates.
  */
-export async function compare({ title, unit, count, ...sides }: Comparison): Promise<void> {
-  const line = row(['round', `longhaul ${unit}/s`, `bullmq ${unit}/s`, 'ratio']);
+export async function compare({
+  title,
+  unit,
+  count,
+  name: ours = 'longhaul',
+  ...sides
+}: Comparison): Promise<void> {
+  const line = row(['round', `${ours} ${unit}/s`, `bullmq ${unit}/s`, 'ratio']);
   console.log(`\n${title}\n\n${line.head}`);
   const ratios = await inRounds(async (round) => {
     const order = round % 2 === 0 ? (['longhaul', 'bullmq'] as const) : (['bullmq', 'longhaul'] as const);
